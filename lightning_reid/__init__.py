@@ -1,0 +1,1 @@
+"""Camera-aware person re-identification without identity labels."""
