@@ -1,0 +1,262 @@
+"""When labels are made: at every epoch boundary, for the epoch to come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from lightning_reid.labels import PseudoLabels
+from lightning_reid.metrics import cluster_quality, rand_agreement
+
+
+class NoClustersError(RuntimeError):
+    """The first labelling found nothing to train on; the message says what to change."""
+
+
+class Extracted(NamedTuple):
+    """Features of all training images, in order."""
+
+    features: Tensor
+    cameras: Tensor
+
+
+class PseudoLabelCallback(pl.Callback):
+    """Extract features, label, assign, adopt: before the first epoch and after every ``interval``.
+
+    Works with any LightningModule that has ``embed``, ``label`` and ``adopt`` and any data module
+    that has ``label_dataloader`` and ``assign`` (see :class:`~lightning_reid.ReIDModule` and
+    :class:`~lightning_reid.ReIDDataModule`). After a refresh it logs, under ``labels/``, the number
+    of clusters, proxies and outliers, the sizes of clusters, the share of them that spans several
+    cameras, the agreement with the labels before (adjusted Rand index), the seconds spent, and
+    whatever the module's ``label`` put in ``statistics``, such as the silhouette.
+
+    With ``fast_dev_run`` only as many batches are labelled as will be trained on, and where these
+    hold no clusters, arbitrary ones stand in, so that every line runs. With ``overfit_batches``
+    labels are made once.
+
+    Args:
+        interval: epochs between two labellings; 1 in the papers.
+        diagnostics: where the data module knows true identities, log under ``diagnostics/`` how
+            well the labels agree with them. They reach nothing but the log.
+
+    Raises:
+        NoClustersError: if the first labelling finds fewer than two clusters. A later one that does
+            is reported and the labels before are kept.
+    """
+
+    def __init__(self, interval: int = 1, diagnostics: bool = True) -> None:
+        if interval < 1:
+            raise ValueError(f"interval={interval}: labels are made every 1, 2, ... epochs")
+        self.interval = interval
+        self.diagnostics = diagnostics
+        self.labels: PseudoLabels | None = None
+        self.history: list[dict[str, float]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """The labels in use and what was logged about all so far."""
+        labels = self.labels.state_dict() if self.labels else None
+        return {"labels": labels, "history": self.history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` gave."""
+        if state_dict["labels"] is not None:
+            self.labels = PseudoLabels.from_state_dict(state_dict["labels"])
+        self.history = list(state_dict["history"])
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Label for the first epoch, or hand out the labels that a checkpoint brought."""
+        # not later: the first batches are drawn before on_train_start
+        if self.labels is not None:
+            _datamodule(trainer).assign(self.labels)
+            return
+        statistics = self.refresh(trainer, pl_module, epoch=0)
+        for logger in trainer.loggers:  # self.log is not allowed in this hook
+            logger.log_metrics(statistics, step=0)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Label for the next epoch, before the checkpoint of this one is written."""
+        epoch = trainer.current_epoch + 1
+        last = trainer.max_epochs not in (None, -1) and epoch >= (trainer.max_epochs or 0)
+        if last or trainer.overfit_batches or epoch % self.interval:  # type: ignore[attr-defined]
+            return
+        statistics = self.refresh(trainer, pl_module, epoch)
+        pl_module.log_dict(statistics, rank_zero_only=True)
+
+    def refresh(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, epoch: int
+    ) -> dict[str, float]:
+        """Make labels and put them to use; returns what is to be logged."""
+        datamodule = _datamodule(trainer)
+        start = perf_counter()
+        extracted = extract_features(trainer, pl_module, datamodule.label_dataloader())
+        seconds = perf_counter() - start
+        made: PseudoLabels | None = None
+        if trainer.is_global_zero:
+            made = pl_module.label(extracted.features, extracted.cameras, epoch).to("cpu")  # type: ignore[operator]
+            if trainer.fast_dev_run:  # type: ignore[attr-defined]
+                made = _rehearsal(made, extracted.cameras.cpu(), len(datamodule.train_samples))
+        made = trainer.strategy.broadcast(made)
+        assert made is not None
+        statistics = {
+            "labels/seconds/extraction": seconds,
+            **label_statistics(made, extracted.cameras.cpu(), self.labels),
+        }
+        if self.diagnostics and (identities := _identities(datamodule)) is not None:
+            quality = cluster_quality(made.hard, identities)
+            statistics.update({f"diagnostics/{key}": value for key, value in quality.items()})
+        self.history.append({"epoch": float(epoch), **statistics})
+        if made.num_clusters < 2:
+            self._too_few_clusters(made, epoch)
+            return statistics
+        self._warn_if_small(made, datamodule)
+        self.labels = made
+        datamodule.assign(made)
+        pl_module.adopt(made, extracted.features)  # type: ignore[operator]
+        return statistics
+
+    def _too_few_clusters(self, made: PseudoLabels, epoch: int) -> None:
+        found = (
+            f"labelling for epoch {epoch} found {made.num_clusters} clusters and "
+            f"{int((made.hard < 0).sum())} outliers among {len(made)} images"
+        )
+        advice = (
+            "lower eps" if made.num_clusters == 1 else "raise eps or lower min_samples"
+        ) + ", or try normalize_cameras=true"
+        if self.labels is None:
+            raise NoClustersError(f"{found}; there is nothing to train on: {advice}")
+        rank_zero_warn(f"{found}; the labels before are kept. If this lasts, {advice}")
+
+    def _warn_if_small(self, made: PseudoLabels, datamodule: Any) -> None:
+        batch_size = getattr(datamodule, "batch_size", 0)
+        per_batch = batch_size // getattr(datamodule, "images_per_group", 1)
+        if made.num_groups < per_batch:
+            rank_zero_warn(
+                f"{made.num_groups} groups are fewer than the {per_batch} that a batch draws: "
+                f"groups repeat within a batch; lower batch_size={batch_size} or raise eps"
+            )
+
+
+def extract_features(
+    trainer: pl.Trainer, pl_module: pl.LightningModule, loader: Iterable[dict[str, Tensor]]
+) -> Extracted:
+    """Embed every image of the loader, in order of ``index``, each rank its share.
+
+    Args:
+        trainer: tells device, precision and ranks.
+        pl_module: its ``embed`` is called in evaluation mode without gradients.
+        loader: batches of ``"image"``, ``"camera"`` and ``"index"``.
+
+    Returns:
+        ``(N, D)`` float32 features and ``(N,)`` cameras, on the module's device.
+
+    Raises:
+        ValueError: if a feature is NaN or infinite.
+    """
+    was_training = pl_module.training
+    pl_module.eval()
+    columns: list[tuple[Tensor, Tensor, Tensor]] = []
+    with torch.no_grad(), trainer.precision_plugin.forward_context():
+        for batch in _shown(trainer, loader):
+            batch = trainer.strategy.batch_to_device(batch)
+            embeddings = pl_module.embed(batch["image"])  # type: ignore[operator]
+            columns.append((embeddings.float(), batch["camera"], batch["index"]))
+    pl_module.train(was_training)
+    features, cameras, index = (torch.cat(column) for column in zip(*columns, strict=True))
+    if trainer.world_size > 1:
+        features, cameras, index = (_gather(trainer, t) for t in (features, cameras, index))
+    order = index.argsort()
+    finite = features[order].isfinite().all(1)
+    if not finite.all():
+        bad = order[~finite][0]
+        raise ValueError(f"the feature of training image {int(index[bad])} is NaN or infinite")
+    return Extracted(features[order], cameras[order])
+
+
+def label_statistics(
+    labels: PseudoLabels, cameras: Tensor, before: PseudoLabels | None
+) -> dict[str, float]:
+    """What tells whether a labelling can be trusted, without identities.
+
+    Args:
+        labels: the new labels.
+        cameras: ``(N,)``.
+        before: the labels before, for the agreement with them.
+
+    Returns:
+        Plain numbers under ``labels/``.
+    """
+    hard = labels.hard.numpy()
+    inlier = hard >= 0
+    sizes = np.bincount(hard[inlier]) if inlier.any() else np.zeros(1, dtype=np.int64)
+    pairs = np.unique(np.stack([hard, cameras.numpy()], 1)[inlier], axis=0)
+    spread = np.bincount(pairs[:, 0]) if len(pairs) else np.zeros(1)
+    small, median, large = np.quantile(sizes, (0.1, 0.5, 0.9))
+    return {
+        "labels/clusters": float(labels.num_clusters),
+        "labels/proxies": float(labels.num_groups),
+        "labels/outliers": float((~inlier).sum()),
+        "labels/outlier_share": float((~inlier).mean()),
+        "labels/size_q10": float(small),
+        "labels/size_median": float(median),
+        "labels/size_q90": float(large),
+        "labels/cross_camera_share": float((spread > 1).mean()),
+        "labels/stability": rand_agreement(before.hard, labels.hard) if before else float("nan"),
+        **{f"labels/{key}": value for key, value in labels.statistics.items()},
+    }
+
+
+def _shown(trainer: pl.Trainer, loader: Iterable[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
+    limit = int(trainer.limit_train_batches) if trainer.fast_dev_run else None  # type: ignore[attr-defined]
+    total = len(loader) if limit is None else min(limit, len(loader))  # type: ignore[arg-type]
+    hidden = trainer.progress_bar_callback is None or not trainer.is_global_zero
+    bar = tqdm(loader, "Extracting features", total, leave=False, disable=hidden)
+    for i, batch in enumerate(bar):
+        if i == limit:
+            return
+        yield batch
+
+
+def _gather(trainer: pl.Trainer, rows: Tensor) -> Tensor:
+    """Rows of all ranks, which may have different numbers of them."""
+    counts = trainer.strategy.all_gather(torch.tensor(len(rows), device=rows.device))
+    longest = int(counts.max())
+    padded = torch.cat([rows, rows.new_zeros(longest - len(rows), *rows.shape[1:])])
+    gathered = trainer.strategy.all_gather(padded)
+    return torch.cat([part[:count] for part, count in zip(gathered, counts.tolist(), strict=True)])
+
+
+def _rehearsal(made: PseudoLabels, cameras: Tensor, num_images: int) -> PseudoLabels:
+    """Labels of the first images, padded with outliers; arbitrary ones where there were none."""
+    clusters = made.hard
+    if made.num_clusters < 2:
+        rank_zero_info("fast_dev_run: too few images to cluster, arbitrary labels stand in")
+        clusters = torch.arange(len(clusters)) % max(2, len(clusters) // 4)
+    missing = num_images - len(clusters)
+    return PseudoLabels.from_clusters(
+        torch.cat([clusters, clusters.new_full((missing,), -1)]),
+        torch.cat([cameras, cameras.new_zeros(missing)]),
+        made.statistics,
+    )
+
+
+def _identities(datamodule: Any) -> Tensor | None:
+    identities: Tensor | None = getattr(datamodule, "train_identities", None)
+    return identities
+
+
+def _datamodule(trainer: pl.Trainer) -> Any:
+    datamodule = trainer.datamodule  # type: ignore[attr-defined]
+    if not (hasattr(datamodule, "label_dataloader") and hasattr(datamodule, "assign")):
+        raise TypeError(
+            "PseudoLabelCallback needs a data module with label_dataloader() and assign(labels); "
+            f"the Trainer was given {type(datamodule).__name__}"
+        )
+    return datamodule

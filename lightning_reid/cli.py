@@ -1,0 +1,108 @@
+"""The command line: ``lightning-reid fit|validate|test|predict --config ...``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.utilities.seed import isolate_rng
+
+# configs name the classes of these packages without their path
+import lightning_reid.datamodules
+import lightning_reid.methods  # noqa: F401
+from lightning_reid.callbacks import PseudoLabelCallback, RankingPicture
+from lightning_reid.datamodules import ReIDDataModule
+from lightning_reid.methods import ReIDModule
+from lightning_reid.report import print_summary
+from lightning_reid.run_folder import RunFolder
+
+
+class ReIDCLI(LightningCLI):
+    """LightningCLI with one folder per run, and retrieval measured before and after ``fit``."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add ``--run_dir`` and ``--evaluate``."""
+        parser.add_argument(
+            "--run_dir",
+            type=str,
+            default=None,
+            help="Folder for everything that the run writes; a number is added if it is taken. "
+            "Default: runs/<model>_<data>",
+        )
+        parser.add_argument(
+            "--evaluate",
+            type=bool,
+            default=True,
+            help="Test before and after fit, where the data has a test set",
+        )
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """A Trainer that logs, saves and draws into the run folder."""
+        self.folder = RunFolder.choose(
+            self.subcommand or "fit",
+            self._get(self.config_init, "run_dir")
+            or f"runs/{type(self.model).__name__}_{type(self.datamodule).__name__}",
+            self._get(self.config_init, "ckpt_path"),
+        )
+        if self.folder.checkpoint:
+            self.config_init[self.subcommand]["ckpt_path"] = str(self.folder.checkpoint)
+        path = str(self.folder.path)
+        settings = {"default_root_dir": path, **kwargs}
+        if self._get(self.config_init, "trainer")["logger"] in (None, True):
+            settings["logger"] = [CSVLogger(path, name="", version="")]
+            if self.subcommand == "fit":
+                settings["logger"].append(TensorBoardLogger(path, name="", version=""))
+        return super().instantiate_trainer(**settings)
+
+    def before_fit(self) -> None:
+        """Measure the untrained network, for comparison."""
+        self.before: dict[str, float] = {}
+        if self._evaluates() and not self.folder.checkpoint:
+            with isolate_rng():
+                self.before = self._test()
+
+    def after_fit(self) -> None:
+        """Measure the trained network and print what was achieved."""
+        after = self._test() if self._evaluates() else {}
+        print_summary(self.before, after, self._label_history(), self.folder.path)
+
+    def _label_history(self) -> list[dict[str, float]]:
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        relabelling = [c for c in callbacks if isinstance(c, PseudoLabelCallback)]
+        return relabelling[0].history if relabelling else []
+
+    def _evaluates(self) -> bool:
+        wanted = self._get(self.config_init, "evaluate") and not self.trainer.fast_dev_run  # type: ignore[attr-defined]
+        return bool(wanted) and getattr(self.datamodule, "has_test", False)
+
+    def _test(self) -> dict[str, float]:
+        return dict(self.trainer.test(self.model, self.datamodule, verbose=False)[0])
+
+
+def main(args: ArgsType = None) -> ReIDCLI:
+    """Run the command line.
+
+    Args:
+        args: instead of the process's own arguments.
+    """
+    return ReIDCLI(
+        ReIDModule,
+        ReIDDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        seed_everything_default=0,
+        save_config_kwargs={"overwrite": True},
+        auto_configure_optimizers=False,
+        parser_kwargs={"parser_mode": "omegaconf+"},
+        trainer_defaults={
+            "callbacks": [
+                # every epoch, whatever the validation does: labels and memory belong together
+                ModelCheckpoint(save_last=True, save_top_k=0, save_on_train_epoch_end=True),
+                RankingPicture(),
+            ]
+        },
+        args=args,
+    )

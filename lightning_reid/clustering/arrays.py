@@ -1,0 +1,59 @@
+"""Features in: checked, as one float32 tensor. Results out: the type that came in."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Array = TypeVar("Array", NDArray[Any], Tensor)
+"""A NumPy array or a torch tensor; the result is of the kind that came in."""
+
+_NAMED_ROWS = 10  # how many offending rows an error message lists
+
+
+def feature_rows(features: NDArray[Any] | Tensor) -> Tensor:
+    """Check features and give them as a contiguous float32 tensor.
+
+    Args:
+        features: (N, D) array or tensor of numbers; a tensor stays on its device.
+
+    Returns:
+        The (N, D) features, detached; memory is shared where possible.
+
+    Raises:
+        ValueError: If the features are not 2-D, are empty, or hold NaN or infinite values.
+    """
+    if isinstance(features, Tensor):
+        rows = features.detach().to(torch.float32).contiguous()
+    else:
+        # writable, as tensors are: a memory-mapped file is copied
+        rows = torch.from_numpy(np.require(features, np.float32, ["C", "W"]))
+    if rows.ndim != 2:
+        raise ValueError(f"features must be 2-D (N, D), not of shape {tuple(rows.shape)}")
+    if rows.numel() == 0:
+        raise ValueError(f"features are empty: shape {tuple(rows.shape)}")
+    _require_finite(rows)
+    return rows
+
+
+def same_kind(result: Tensor, given: Array) -> Array:
+    """Give a tensor as NumPy array where the input was none, else on the input's device."""
+    if isinstance(given, Tensor):
+        return result.to(given.device)
+    return result.cpu().numpy()
+
+
+def _require_finite(rows: Tensor) -> None:
+    if torch.isfinite(rows.sum()):  # quick: one bad value spoils the sum
+        return
+    finite = torch.isfinite(rows).all(dim=1)
+    if finite.all():  # only the sum was too large
+        return
+    bad = (~finite).nonzero().flatten()
+    named = ", ".join(str(row) for row in bad[:_NAMED_ROWS].tolist())
+    more = ", ..." if len(bad) > _NAMED_ROWS else ""
+    raise ValueError(f"{len(bad)} feature rows hold NaN or infinite values: {named}{more}")

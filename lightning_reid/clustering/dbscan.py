@@ -1,0 +1,94 @@
+"""DBSCAN on a sparse graph of distances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def dbscan(distances: Any, eps: float, min_samples: int) -> NDArray[np.int64]:
+    """Cluster a symmetric sparse graph of distances with DBSCAN.
+
+    The labels, numbering included, are those of scikit-learn's DBSCAN on the dense matrix in
+    which pairs that are not stored are farther than ``eps``: clusters are numbered by their
+    first core image, and an image on the border of several joins the first.
+
+    Args:
+        distances: (N, N) ``scipy.sparse`` array, as ``jaccard_distance`` gives. Stored zeros
+            are distances of 0; an image is always its own neighbour, stored or not.
+        eps: Two images are neighbours up to this distance plus 1e-6: Jaccard distances often
+            fall exactly on round thresholds.
+        min_samples: A core image has so many neighbours, itself included.
+
+    Returns:
+        (N,) labels: 0, 1, ... for the clusters, -1 for outliers.
+
+    Raises:
+        TypeError: If the distances are not sparse: a zero of a dense array has no such meaning.
+        ValueError: If they are not square, eps is negative or min_samples below 1; if eps lies
+            above the distance up to which ``jaccard_distance`` kept pairs, or is 1 or more
+            there, where every pair would be a neighbour.
+    """
+    near = _neighbor_pairs(_checked(distances, eps, min_samples), eps)
+    size = near.shape[0]
+    is_core = np.diff(near.indptr) + 1 >= min_samples  # + 1: itself
+    labels = np.full(size, -1, np.int64)
+    labels[is_core] = _numbered_components(near[is_core][:, is_core])
+
+    rows, columns = near.nonzero()
+    reached = is_core[rows] & ~is_core[columns]
+    first = np.full(size, size, np.int64)
+    np.minimum.at(first, columns[reached], labels[rows[reached]])
+    on_border = first < size
+    labels[on_border] = first[on_border]
+    return labels
+
+
+def _checked(distances: Any, eps: float, min_samples: int) -> Any:
+    from scipy.sparse import csr_array, issparse
+
+    if not issparse(distances):
+        raise TypeError(f"distances must be a scipy.sparse array, not {type(distances).__name__}")
+    if distances.shape[0] != distances.shape[1]:
+        raise ValueError(f"distances must be square, not of shape {distances.shape}")
+    if not eps >= 0:
+        raise ValueError(f"eps must be 0 or more, not {eps}")
+    if min_samples < 1:
+        raise ValueError(f"min_samples must be at least 1, not {min_samples}")
+    _require_complete(getattr(distances, "max_distance", None), eps)
+    return csr_array(distances)
+
+
+def _require_complete(max_distance: float | None, eps: float) -> None:
+    from lightning_reid.clustering.graph import reach
+
+    if max_distance is None:
+        return
+    if eps > max_distance and not np.isclose(eps, max_distance, rtol=1e-9, atol=0):
+        raise ValueError(f"eps {eps} is above {max_distance}, where the distances were cut off")
+    if reach(eps) >= 1:
+        raise ValueError("eps must be below 1: pairs at a Jaccard distance of 1 are not stored")
+
+
+def _neighbor_pairs(distances: Any, eps: float) -> Any:
+    """Graph of the pairs within eps, without the diagonal; all values are 1."""
+    from scipy.sparse import csr_array
+
+    from lightning_reid.clustering.graph import reach
+
+    rows = np.repeat(np.arange(distances.shape[0]), np.diff(distances.indptr))
+    near = (distances.data <= reach(eps)) & (distances.indices != rows)
+    begins = np.concatenate([[0], np.cumsum(near)])[distances.indptr]
+    ones = np.ones(begins[-1], np.int8)
+    return csr_array((ones, distances.indices[near], begins), shape=distances.shape)
+
+
+def _numbered_components(graph: Any) -> NDArray[np.int64]:
+    """Connected components, numbered in the order of their first members."""
+    from scipy.sparse.csgraph import connected_components
+
+    _, components = connected_components(graph, directed=False)
+    _, first, component = np.unique(components, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[component]

@@ -1,0 +1,48 @@
+"""The Market-1501 file layout, which many other sets follow."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from lightning_reid.data.sample import Sample
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+JUNK = -1
+
+_NAME = re.compile(r"(?P<identity>-1|\d+)_c(?P<camera>\d+)")
+
+
+def parse_market_folder(folder: str | Path) -> list[Sample]:
+    """Images of one folder, named ``<identity>_c<camera>...``, such as ``0002_c1s1_000451_03.jpg``.
+
+    Identity -1 (junk: neither match nor mistake) is left out; 0 (distractors) is kept.
+
+    Args:
+        folder: for example ``bounding_box_train``.
+
+    Returns:
+        Samples in the order of their file names; cameras are called ``c1``, ``c2``, ...
+
+    Raises:
+        FileNotFoundError: if the folder does not exist.
+        ValueError: if it holds no images, or a name tells no identity and camera.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder {folder}; check the root of the data")
+    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
+    if not files:
+        raise ValueError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {folder}")
+    samples = [_parse_name(file) for file in files]
+    return [sample for sample in samples if sample.identity != JUNK]
+
+
+def _parse_name(file: Path) -> Sample:
+    match = _NAME.match(file.name)
+    if match is None:
+        raise ValueError(
+            f"cannot tell identity and camera from the name of {file}; "
+            "expected <identity>_c<camera>..., such as 0002_c1s1_000451_03.jpg"
+        )
+    return Sample(str(file), f"c{int(match['camera'])}", int(match["identity"]))

@@ -1,0 +1,237 @@
+"""The base of all data modules: camera-tagged images in, batches without identities out."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities import rank_zero_warn
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from lightning_reid.data import (
+    Augmentation,
+    ImageDataset,
+    ProxySampler,
+    Sample,
+    ShardSampler,
+    test_transform,
+    train_transform,
+)
+from lightning_reid.labels import PseudoLabels
+
+Split = Literal["train", "query", "gallery"]
+
+
+class ReIDDataModule(pl.LightningDataModule, ABC):
+    """Training images with cameras; query and gallery images with cameras and identities.
+
+    A data set is a subclass with one method, :meth:`samples`. Training batches are
+    ``{"image", "camera", "index"}``: no identity, no path. Evaluation batches add ``"identity"``
+    and ``"is_query"``.
+
+    Args:
+        root: folder of the data set.
+        size: height and width in pixels that images are resized to; 256 x 128 in the papers.
+        batch_size: images in a training batch of one rank; 32 in CAP and O2CAP.
+        images_per_group: images of each proxy or cluster in a batch; 4 in CAP and O2CAP.
+        batches_per_epoch: training batches in an epoch; 400 in O2CAP.
+        eval_batch_size: images in a batch that is only embedded; changes speed, not results.
+        num_workers: processes that load images.
+        augmentation: how training images are varied.
+        val: ``"test"`` watches the test set during ``fit`` under ``test_monitor/...``, a name that
+            should never drive a checkpoint; None: no validation.
+        seed: of the order in which images are drawn; None: the seed given to ``seed_everything``,
+            else 0.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        size: tuple[int, int] = (256, 128),
+        batch_size: int = 32,
+        images_per_group: int = 4,
+        batches_per_epoch: int = 400,
+        eval_batch_size: int = 128,
+        num_workers: int = 4,
+        augmentation: Augmentation | None = None,
+        val: Literal["test"] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.root = Path(root)
+        self.size = size
+        self.batch_size = batch_size
+        self.images_per_group = images_per_group
+        self.batches_per_epoch = batches_per_epoch
+        self.eval_batch_size = eval_batch_size
+        self.num_workers = num_workers
+        self.augmentation = augmentation or Augmentation()
+        self.val = val
+        self.seed = seed
+        self.camera_names: list[str] = []
+        self.train_samples: list[Sample] = []
+        self.query_samples: list[Sample] = []
+        self.gallery_samples: list[Sample] = []
+
+    @abstractmethod
+    def samples(self, split: Split) -> list[Sample]:
+        """The images of one split, in a fixed order; raises an error that names what is missing."""
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there are query and gallery images to test on."""
+        return True
+
+    @property
+    def validation_name(self) -> str:
+        """Under which name ``validate`` and the validation during ``fit`` report."""
+        return "test_monitor"
+
+    @property
+    def train_identities(self) -> Tensor | None:
+        """True identities of the training images, ``(N,)``, for diagnostics; None if unknown."""
+        return _identities(self.train_samples)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the lists of files that the stage needs (``fit``, ``validate``, ``test``, ...)."""
+        if stage in ("fit", None) and not self.train_samples:
+            self.train_samples = self.samples("train")
+        if (stage != "fit" or self.val == "test") and not self.query_samples:
+            self.query_samples = self.samples("query")
+            self.gallery_samples = self.samples("gallery")
+            _check_matches(self.query_samples, self.gallery_samples, self.root)
+        seen = [*self.train_samples, *self.query_samples, *self.gallery_samples]
+        self.camera_names = sorted({sample.camera for sample in seen}, key=_natural)
+        if self.train_samples:
+            self._setup_training()
+
+    def _setup_training(self) -> None:
+        cameras = {sample.camera for sample in self.train_samples}
+        if len(cameras) == 1:
+            rank_zero_warn(
+                f"all {len(self.train_samples)} training images in {self.root} are from one "
+                f"camera, {cameras.pop()!r}: nothing can be learnt across cameras"
+            )
+        self.sampler = ProxySampler(
+            self.train_samples,  # type: ignore[arg-type]  # only its length is used
+            self.batch_size,
+            self.images_per_group,
+            self.batches_per_epoch,
+            seed=self._seed(),
+            reshuffle=not (self.trainer and self.trainer.overfit_batches),  # type: ignore[attr-defined]
+            **self._ranks(),
+        )
+
+    def assign(self, labels: PseudoLabels) -> None:
+        """Draw training batches by these labels from now on.
+
+        Raises:
+            ValueError: if there are more or fewer labels than training images.
+        """
+        self.sampler.assign(labels.groups)
+
+    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """P x K batches of augmented training images, drawn by the current labels."""
+        if self.trainer:
+            # a resumed run asks for the first batches before Lightning tells the sampler the epoch
+            self.sampler.set_epoch(self.trainer.current_epoch)
+        transform = train_transform(self.size, self.augmentation)
+        dataset = self._dataset(self.train_samples, transform)
+        return self._loader(dataset, self.sampler, self.batch_size)
+
+    def label_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Every training image once, in order, not augmented; each rank its share."""
+        return self._eval_loader(self._dataset(self.train_samples, test_transform(self.size)))
+
+    def val_dataloader(self) -> DataLoader[dict[str, Any]] | list[Any]:
+        """The test set if asked to watch it (always for the command ``validate``), else nothing."""
+        fitting = self.trainer is not None and self.trainer.state.fn == "fit"
+        watch = self.val == "test" or not fitting
+        if watch:
+            return self.test_dataloader()
+        # Lightning would warn of the empty list, which is just what is meant
+        warnings.filterwarnings("ignore", "Total length of .* across ranks is zero")
+        return []
+
+    def test_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Query images, then gallery images, once each; each rank its share."""
+        samples = [*self.query_samples, *self.gallery_samples]
+        identities = _identities(samples)
+        if identities is None:
+            raise ValueError(f"the test images in {self.root} have no identities to test against")
+        is_query = torch.arange(len(samples)) < len(self.query_samples)
+        columns = {"identity": identities, "is_query": is_query}
+        return self._eval_loader(self._dataset(samples, test_transform(self.size), columns))
+
+    def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Query and gallery images, as for ``test``."""
+        return self.test_dataloader()
+
+    def paths(self, split: Literal["train", "test"]) -> list[str]:
+        """Image files in the order of a batch's ``"index"``; ``"test"``: query, then gallery."""
+        chosen = {
+            "train": self.train_samples,
+            "test": [*self.query_samples, *self.gallery_samples],
+        }
+        return [sample.path for sample in chosen[split]]
+
+    def _dataset(
+        self, samples: Sequence[Sample], transform: Any, columns: dict[str, Tensor] | None = None
+    ) -> ImageDataset:
+        number = {name: i for i, name in enumerate(self.camera_names)}
+        cameras = torch.tensor([number[sample.camera] for sample in samples])
+        return ImageDataset([sample.path for sample in samples], cameras, transform, columns)
+
+    def _eval_loader(self, dataset: Dataset[Any]) -> DataLoader[dict[str, Any]]:
+        return self._loader(dataset, ShardSampler(dataset, **self._ranks()), self.eval_batch_size)
+
+    def _loader(
+        self, dataset: Dataset[Any], sampler: Sampler[Any], batch_size: int
+    ) -> DataLoader[dict[str, Any]]:
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=False,
+        )
+
+    def _ranks(self) -> dict[str, int]:
+        if self.trainer is None:
+            return {"num_replicas": 1, "rank": 0}
+        return {"num_replicas": self.trainer.world_size, "rank": self.trainer.global_rank}
+
+    def _seed(self) -> int:
+        # seed_everything leaves its seed here, and every rank inherits it
+        return int(os.environ.get("PL_GLOBAL_SEED", 0)) if self.seed is None else self.seed
+
+
+def _identities(samples: Sequence[Sample]) -> Tensor | None:
+    known = [sample.identity for sample in samples if sample.identity is not None]
+    return torch.tensor(known) if known and len(known) == len(samples) else None
+
+
+def _check_matches(query: Sequence[Sample], gallery: Sequence[Sample], root: Path) -> None:
+    seen_by: dict[int | None, set[str]] = {}
+    for sample in gallery:
+        seen_by.setdefault(sample.identity, set()).add(sample.camera)
+    if not any(seen_by.get(q.identity, set()) - {q.camera} for q in query):
+        cameras = sorted({sample.camera for sample in (*query, *gallery)}, key=_natural)
+        raise ValueError(
+            f"none of the {len(query)} query images in {root} has a match in the gallery from "
+            f"another camera (cameras: {', '.join(cameras)}), so there is nothing to test"
+        )
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sort key under which ``c2`` comes before ``c10``."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -1,0 +1,74 @@
+"""Camera-aware proxies: the non-empty (cluster, camera) pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+OUTLIER = -1
+
+
+def split_by_camera(
+    labels: Tensor | npt.ArrayLike, cameras: Tensor | npt.ArrayLike
+) -> npt.NDArray[np.int64]:
+    """Split every cluster by camera (CAP, O2CAP: section "proxies").
+
+    Args:
+        labels: cluster of every image, ``(N,)``, -1 for outliers.
+        cameras: camera of every image, ``(N,)``, from 0.
+
+    Returns:
+        The proxy of every image, ``(N,)`` int64, numbered cluster by cluster and within a cluster
+        camera by camera, without gaps; -1 stays -1.
+
+    Raises:
+        ValueError: if the two differ in length.
+
+    Example:
+        >>> split_by_camera([0, 0, 1, -1, 0], [2, 0, 1, 1, 2])
+        array([ 1,  0,  2, -1,  1])
+    """
+    labels, cameras = np.asarray(labels), np.asarray(cameras)
+    if labels.shape != cameras.shape:
+        raise ValueError(f"{labels.shape} labels for {cameras.shape} cameras")
+    proxies = np.full(len(labels), OUTLIER, dtype=np.int64)
+    inlier = labels != OUTLIER
+    pairs = np.stack([labels[inlier], cameras[inlier]], axis=1)
+    proxies[inlier] = np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
+    return proxies
+
+
+def group_owner(groups: Tensor, values: Tensor) -> Tensor:
+    """The value that all images of a group share, per group.
+
+    Args:
+        groups: group of every image, ``(N,)``, -1 for none, numbered from 0 without gaps.
+        values: one number an image, ``(N,)``, equal within a group (its cluster, its camera).
+
+    Returns:
+        ``(G,)`` tensor of the type of ``values``.
+    """
+    member = groups >= 0
+    num_groups = int(groups.max()) + 1 if member.any() else 0
+    owner = torch.zeros(num_groups, dtype=values.dtype, device=values.device)
+    return owner.index_copy_(0, groups[member], values[member])
+
+
+def group_means(features: Tensor, groups: Tensor) -> Tensor:
+    """Unit-length mean feature of every group.
+
+    Args:
+        features: ``(N, D)``.
+        groups: group of every image, ``(N,)``, -1 for none, numbered from 0 without gaps.
+
+    Returns:
+        ``(G, D)`` float32, unit rows.
+    """
+    member = groups >= 0
+    num_groups = int(groups.max()) + 1 if member.any() else 0
+    sums = torch.zeros(num_groups, features.shape[1], device=features.device)
+    sums.index_add_(0, groups[member], features[member].float())
+    # the length of the mean does not matter: it is normalised away
+    return torch.nn.functional.normalize(sums, dim=1)

@@ -1,0 +1,110 @@
+"""The value object in which labelling, sampling and training meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_reid.labels.proxies import group_owner, split_by_camera
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """Labels of the whole training set for one epoch or more; row ``i`` belongs to image ``i``.
+
+    Args:
+        hard: cluster of every image, ``(N,)`` int64, contiguous from 0; -1 marks an outlier,
+            which takes no part in training until the next labelling.
+        proxies: optional ``(N,)`` int64, the camera-aware part of the cluster (see
+            :func:`~lightning_reid.labels.split_by_camera`); -1 for outliers.
+        proxy_cameras: optional ``(P,)`` camera of every proxy.
+        soft: optional ``(N, C)`` distribution over clusters, dense or sparse.
+        class_weights: optional ``(C,)`` weights of the clusters in the loss.
+        statistics: plain numbers about the labelling (silhouette, seconds, ...) for the log.
+
+    Raises:
+        ValueError: if shapes or types disagree.
+    """
+
+    hard: Tensor
+    proxies: Tensor | None = None
+    proxy_cameras: Tensor | None = None
+    soft: Tensor | None = None
+    class_weights: Tensor | None = None
+    statistics: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.hard.ndim != 1 or self.hard.dtype != torch.int64:
+            raise ValueError(
+                f"hard labels are (N,) int64, got {tuple(self.hard.shape)} {self.hard.dtype}"
+            )
+        if self.proxies is not None and (
+            self.proxies.shape != self.hard.shape or self.proxies.dtype != torch.int64
+        ):
+            raise ValueError(
+                f"proxies are ({len(self.hard)},) int64, as many as hard labels, "
+                f"got {tuple(self.proxies.shape)} {self.proxies.dtype}"
+            )
+        if self.soft is not None and len(self.soft) != len(self.hard):
+            raise ValueError(f"{len(self.soft)} soft labels for {len(self.hard)} images")
+
+    @classmethod
+    def from_clusters(
+        cls, clusters: Tensor, cameras: Tensor, statistics: dict[str, float] | None = None
+    ) -> PseudoLabels:
+        """Labels with camera-aware proxies.
+
+        Args:
+            clusters: ``(N,)`` int64, -1 for outliers.
+            cameras: ``(N,)``, from 0.
+            statistics: see the class.
+        """
+        proxies = torch.from_numpy(split_by_camera(clusters.cpu(), cameras.cpu()))
+        proxies = proxies.to(clusters.device)
+        return cls(
+            hard=clusters,
+            proxies=proxies,
+            proxy_cameras=group_owner(proxies, cameras.to(clusters.device)),
+            statistics=statistics or {},
+        )
+
+    def to(self, device: torch.device | str) -> PseudoLabels:
+        """The same labels with every tensor on a device."""
+        state = self.state_dict().items()
+        return self.from_state_dict(
+            {k: v.to(device) if isinstance(v, Tensor) else v for k, v in state}
+        )
+
+    def __len__(self) -> int:
+        return len(self.hard)
+
+    @property
+    def groups(self) -> Tensor:
+        """What batches are drawn from, ``(N,)``: proxies where there are any, else clusters."""
+        return self.hard if self.proxies is None else self.proxies
+
+    @property
+    def num_clusters(self) -> int:
+        """Number of clusters, outliers not counted."""
+        return _count(self.hard)
+
+    @property
+    def num_groups(self) -> int:
+        """Number of groups that batches are drawn from."""
+        return _count(self.groups)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain types only, so that a checkpoint loads without running code."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_state_dict(cls, state: dict[str, Any]) -> PseudoLabels:
+        """The labels that :meth:`state_dict` described."""
+        return cls(**state)
+
+
+def _count(labels: Tensor) -> int:
+    return int(labels.max()) + 1 if len(labels) else 0

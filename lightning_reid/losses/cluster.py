@@ -1,0 +1,36 @@
+"""Losses against one centroid per cluster (Cluster Contrast; CALR, section on refinement)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+
+def cluster_contrastive_loss(
+    embeddings: Tensor,
+    labels: Tensor,
+    centroids: Tensor,
+    temperature: float = 0.05,
+    class_weights: Tensor | None = None,
+) -> Tensor:
+    """Cross-entropy of the similarities to all centroids.
+
+    Args:
+        embeddings: ``(B, D)`` unit rows; the only argument with a gradient.
+        labels: cluster of every image, ``(B,)``.
+        centroids: the memory, ``(C, D)`` unit rows.
+        temperature: 0.05 in Cluster Contrast and CALR.
+        class_weights: optional ``(C,)``; the mean is weighted by them. A batch whose weights are
+            all zero costs nothing (the published code divides zero by zero there).
+
+    Returns:
+        Scalar.
+    """
+    logits = embeddings @ centroids.detach().T / temperature
+    if class_weights is None:
+        return cross_entropy(logits, labels)
+    weights = class_weights.to(logits.dtype)[labels]
+    losses = cross_entropy(logits, labels, reduction="none")
+    total = weights.sum()
+    return (weights * losses).sum() / torch.where(total > 0, total, torch.ones_like(total))

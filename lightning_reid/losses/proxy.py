@@ -1,0 +1,234 @@
+"""Losses against camera-aware proxies (CAP, AAAI 2021; O2CAP, TIP 2022).
+
+Everything here takes the memory as data: gradients reach the embeddings only. A loss of a batch is
+the *sum over the cameras in the batch of the mean over their images*, as in the published code, so
+rare cameras weigh as much as frequent ones.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_NEVER = float("-inf")
+
+
+def offline_proxy_loss(
+    embeddings: Tensor,
+    clusters: Tensor,
+    cameras: Tensor,
+    proxies: Tensor,
+    proxy_clusters: Tensor,
+    temperature: float = 0.07,
+    num_negatives: int = 50,
+) -> Tensor:
+    """Pull towards all proxies of the own cluster, away from the hardest others.
+
+    Positives are all proxies of the image's cluster, its own camera's among them; negatives the
+    ``num_negatives`` other proxies that resemble the image most (all where there are fewer).
+
+    Args:
+        embeddings: ``(B, D)`` unit rows; the only argument with a gradient.
+        clusters: cluster of every image, ``(B,)``.
+        cameras: camera of every image, ``(B,)``.
+        proxies: the memory, ``(P, D)`` unit rows.
+        proxy_clusters: cluster of every proxy, ``(P,)``.
+        temperature: 0.07 in the published code.
+        num_negatives: 50 in the published code.
+
+    Returns:
+        Scalar.
+    """
+    similarity = embeddings @ proxies.detach().T
+    losses = _offline(similarity, clusters, proxy_clusters, temperature, num_negatives)
+    return sum_of_camera_means(losses, cameras)
+
+
+def online_proxy_loss(
+    embeddings: Tensor,
+    own_proxies: Tensor,
+    cameras: Tensor,
+    proxies: Tensor,
+    proxy_cameras: Tensor,
+    temperature: float = 0.07,
+    num_negatives: int = 50,
+    num_positives: int = 3,
+    balance: float = 0.15,
+) -> Tensor:
+    """Pull towards the proxies that look like the same person in other cameras right now.
+
+    Proxies are scored by ``balance * s + (1 - balance) * (own proxy . proxy)``. The best proxy of
+    every camera is a candidate; the ``num_positives`` best candidates are positives whatever their
+    cluster, the ``num_negatives`` best of the rest negatives. Guard of ours: never more positives
+    than there are cameras with proxies (the published code would turn hard negatives into
+    positives), never more negatives than proxies.
+
+    Args:
+        embeddings: ``(B, D)`` unit rows; the only argument with a gradient.
+        own_proxies: row of the image's own proxy, ``(B,)``.
+        cameras: camera of every image, ``(B,)``.
+        proxies: the memory, ``(P, D)`` unit rows.
+        proxy_cameras: camera of every proxy, ``(P,)``.
+        temperature: 0.07 in the published code.
+        num_negatives: 50 in the published code.
+        num_positives: 3 in the published code.
+        balance: weight of the image against its proxy in the score, 0.15 in the published code.
+
+    Returns:
+        Scalar.
+    """
+    proxies = proxies.detach()
+    similarity = embeddings @ proxies.T
+    losses = _online(
+        similarity,
+        own_proxies,
+        proxies,
+        proxy_cameras,
+        temperature,
+        num_negatives,
+        num_positives,
+        balance,
+    )
+    return sum_of_camera_means(losses, cameras)
+
+
+def offline_online_proxy_loss(
+    embeddings: Tensor,
+    clusters: Tensor,
+    own_proxies: Tensor,
+    cameras: Tensor,
+    proxies: Tensor,
+    proxy_clusters: Tensor,
+    proxy_cameras: Tensor,
+    temperature: float = 0.07,
+    num_negatives: int = 50,
+    num_positives: int = 3,
+    balance: float = 0.15,
+) -> tuple[Tensor, Tensor]:
+    """Both losses of O2CAP, which share the one large matrix product.
+
+    Args: see :func:`offline_proxy_loss` and :func:`online_proxy_loss`.
+
+    Returns:
+        The offline and the online loss, scalars.
+    """
+    proxies = proxies.detach()
+    similarity = embeddings @ proxies.T
+    offline = _offline(similarity, clusters, proxy_clusters, temperature, num_negatives)
+    online = _online(
+        similarity,
+        own_proxies,
+        proxies,
+        proxy_cameras,
+        temperature,
+        num_negatives,
+        num_positives,
+        balance,
+    )
+    return sum_of_camera_means(offline, cameras), sum_of_camera_means(online, cameras)
+
+
+def intra_camera_proxy_loss(
+    embeddings: Tensor,
+    own_proxies: Tensor,
+    cameras: Tensor,
+    proxies: Tensor,
+    proxy_cameras: Tensor,
+    temperature: float = 0.07,
+) -> Tensor:
+    """Cross-entropy of the own proxy among the proxies of the image's own camera (CAP).
+
+    Args:
+        embeddings: ``(B, D)`` unit rows; the only argument with a gradient.
+        own_proxies: row of the image's own proxy, ``(B,)``.
+        cameras: camera of every image, ``(B,)``.
+        proxies: the memory, ``(P, D)`` unit rows.
+        proxy_cameras: camera of every proxy, ``(P,)``.
+        temperature: 0.07 in the published code.
+
+    Returns:
+        Scalar.
+    """
+    similarity = embeddings @ proxies.detach().T
+    same_camera = cameras[:, None] == proxy_cameras[None]
+    own = torch.zeros_like(same_camera).scatter_(1, own_proxies[:, None], True)
+    losses = _mean_log_loss(similarity / temperature, own, same_camera)
+    return sum_of_camera_means(losses, cameras)
+
+
+def sum_of_camera_means(losses: Tensor, cameras: Tensor) -> Tensor:
+    """Sum over the cameras in the batch of the mean of their images' losses.
+
+    Args:
+        losses: one loss an image, ``(B,)``.
+        cameras: camera of every image, ``(B,)``.
+
+    Returns:
+        Scalar; 0 for an empty batch.
+    """
+    count = torch.bincount(cameras)[cameras]
+    return (losses / count).sum()
+
+
+def _offline(
+    similarity: Tensor,
+    clusters: Tensor,
+    proxy_clusters: Tensor,
+    temperature: float,
+    num_negatives: int,
+) -> Tensor:
+    positive = clusters[:, None] == proxy_clusters[None]
+    negative = _hardest(similarity.detach().masked_fill(positive, _NEVER), num_negatives)
+    return _mean_log_loss(similarity / temperature, positive, positive | negative)
+
+
+def _online(
+    similarity: Tensor,
+    own_proxies: Tensor,
+    proxies: Tensor,
+    proxy_cameras: Tensor,
+    temperature: float,
+    num_negatives: int,
+    num_positives: int,
+    balance: float,
+) -> Tensor:
+    # images share proxies: score each proxy of the batch once
+    batch_proxies, which = torch.unique(own_proxies, return_inverse=True)
+    score = (
+        balance * similarity.detach()
+        + (1 - balance) * ((proxies[batch_proxies] @ proxies.T)[which])
+    )
+    positive = _best_of_cameras(score, proxy_cameras, num_positives)
+    negative = _hardest(score.masked_fill(positive, _NEVER), num_negatives)
+    return _mean_log_loss(similarity / temperature, positive, positive | negative)
+
+
+def _hardest(score: Tensor, count: int) -> Tensor:
+    """Mask of the ``count`` highest scores of every row; -inf is never taken."""
+    value, index = score.topk(min(count, score.shape[1]), dim=1, sorted=False)
+    mask = torch.zeros_like(score, dtype=torch.bool)
+    return mask.scatter_(1, index, value > _NEVER)
+
+
+def _best_of_cameras(score: Tensor, proxy_cameras: Tensor, count: int) -> Tensor:
+    """Mask of the best proxy of each of the ``count`` best cameras of every row."""
+    batch, num_proxies = score.shape
+    num_cameras = int(proxy_cameras.max()) + 1
+    camera = proxy_cameras.expand(batch, -1)
+    best = score.new_full((batch, num_cameras), _NEVER)
+    best.scatter_reduce_(1, camera, score, "amax")
+    # equal scores within a camera: the first proxy stands for it
+    position = torch.arange(num_proxies, device=score.device).expand(batch, -1)
+    candidate = torch.where(score == best.gather(1, camera), position, num_proxies)
+    winner = torch.full_like(best, num_proxies, dtype=torch.int64)
+    winner.scatter_reduce_(1, camera, candidate, "amin")
+    chosen_camera = best.topk(min(count, num_cameras), dim=1, sorted=False).indices
+    # a camera without proxies has no winner: it marks a column that is cut off
+    mask = torch.zeros(batch, num_proxies + 1, dtype=torch.bool, device=score.device)
+    return mask.scatter_(1, winner.gather(1, chosen_camera), True)[:, :num_proxies]
+
+
+def _mean_log_loss(logits: Tensor, positive: Tensor, considered: Tensor) -> Tensor:
+    """``-mean over positives of log softmax over the considered``, per row."""
+    total = logits.masked_fill(~considered, _NEVER).logsumexp(1)
+    return total - (logits * positive).sum(1) / positive.sum(1)

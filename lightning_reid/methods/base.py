@@ -1,0 +1,192 @@
+"""What all methods share: the network, its optimizer, and evaluation."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+
+from lightning_reid.callbacks import PseudoLabelCallback
+from lightning_reid.labels import PseudoLabels
+from lightning_reid.metrics import RetrievalMetrics
+from lightning_reid.models import EmbeddingNetwork
+
+Supervision = Literal["none", "intra_camera", "full"]
+Batch = dict[str, Tensor]
+
+
+class ReIDModule(pl.LightningModule, ABC):
+    """Base of all methods: embeds images, evaluates them, and keeps labels through checkpoints.
+
+    A method adds :meth:`label`, :meth:`adopt` and ``training_step``.
+
+    Args:
+        backbone: name of a torchvision or ``timm/`` classification network, or a module.
+        weights: torchvision's name of pretrained weights, a file, or None for random ones.
+        pooling: ``"avg"`` or ``"gem"`` (generalised mean).
+        last_stride: stride of the network's last stage; 1 keeps a finer map, as in all papers.
+        learning_rate: of Adam; 3.5e-4 in CAP, O2CAP and CALR.
+        weight_decay: of Adam; 5e-4 in CAP, O2CAP and CALR.
+        warmup_epochs: epochs over which the rate rises linearly from a hundredth; 10 in O2CAP.
+        milestones: epochs after which the rate is multiplied by ``gamma``; 20 and 40 in O2CAP.
+        gamma: see ``milestones``.
+    """
+
+    supervision: ClassVar[Supervision] = "none"
+
+    def __init__(
+        self,
+        backbone: str | nn.Module = "resnet50",
+        weights: str | Path | None = "IMAGENET1K_V1",
+        pooling: Literal["avg", "gem"] = "avg",
+        last_stride: int = 1,
+        learning_rate: float = 3.5e-4,
+        weight_decay: float = 5e-4,
+        warmup_epochs: int = 10,
+        milestones: Sequence[int] = (20, 40),
+        gamma: float = 0.1,
+    ) -> None:
+        super().__init__()
+        # a module cannot be written to a checkpoint as a plain value
+        self.save_hyperparameters(ignore=["backbone"] if isinstance(backbone, nn.Module) else [])
+        # a checkpoint brings its own weights: loading it must not look for others
+        self.hparams["weights"] = None
+        self.network = EmbeddingNetwork(backbone, weights, pooling, last_stride)
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.warmup_epochs = warmup_epochs
+        self.milestones = tuple(milestones)
+        self.gamma = gamma
+        self.retrieval = RetrievalMetrics(normalize_cameras=True)
+        self.labels: PseudoLabels | None = None
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Embeddings of images: ``(B, 3, H, W)`` to ``(B, D)`` float32 unit rows."""
+        embeddings: Tensor = self.network(images)
+        return embeddings
+
+    forward = embed
+
+    @abstractmethod
+    def label(self, features: Tensor, cameras: Tensor, epoch: int) -> PseudoLabels:
+        """Make labels; changes nothing.
+
+        Args:
+            features: embeddings of all training images, ``(N, D)`` unit rows.
+            cameras: their cameras, ``(N,)``.
+            epoch: the epoch that the labels are for.
+        """
+
+    @abstractmethod
+    def adopt(self, labels: PseudoLabels, features: Tensor) -> None:
+        """Train with these labels from now on; ``features`` as for :meth:`label`."""
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Adam with linear warm-up and steps, by epochs."""
+        trained = [p for p in self.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adam(trained, lr=self.learning_rate, weight_decay=self.weight_decay)
+
+        def rate(epoch: int) -> float:
+            warmup = min(1.0, 0.01 + 0.99 * epoch / max(1, self.warmup_epochs))
+            return warmup * self.gamma ** sum(epoch >= m for m in self.milestones)
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule}}
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Embed a batch of query and gallery images."""
+        self._evaluate(batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Embed a batch of query and gallery images."""
+        self._evaluate(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log retrieval under the data module's ``validation_name``."""
+        self._log_retrieval(getattr(self.trainer.datamodule, "validation_name", "val"))  # type: ignore[attr-defined]
+
+    def on_test_epoch_end(self) -> None:
+        """Log retrieval under ``test/``."""
+        self._log_retrieval("test")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
+        """Embeddings with the camera and position of their images."""
+        embeddings = self.embed(batch["image"])
+        return {"embedding": embeddings, "camera": batch["camera"], "index": batch["index"]}
+
+    def _evaluate(self, batch: Batch) -> None:
+        self.retrieval.update(
+            self.embed(batch["image"]),
+            batch["identity"],
+            batch["camera"],
+            batch["is_query"],
+            batch["index"],
+        )
+
+    def _log_retrieval(self, name: str) -> None:
+        # a sanity check or a dry run sees a few queries and no gallery: there is nothing to compute
+        if not (self.trainer.sanity_checking or self.trainer.fast_dev_run):  # type: ignore[attr-defined]
+            results = self.retrieval.compute()
+            self.log_dict({f"{name}/{key}": value for key, value in results.items()})
+        self.retrieval.reset()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the method's name, its labels and its :meth:`training_state`."""
+        checkpoint["lightning_reid"] = {
+            "method": type(self).__name__,
+            "labels": self.labels.state_dict() if self.labels else None,
+            "state": self.training_state(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore labels and training state.
+
+        Raises:
+            ValueError: if the checkpoint was not written by this method.
+        """
+        saved = checkpoint.get("lightning_reid")
+        method = saved["method"] if saved else "something other than lightning_reid"
+        if saved is None or method != type(self).__name__:
+            raise ValueError(
+                f"the checkpoint was written by {method}, the model is {type(self).__name__}; "
+                f"choose --model={method} or start from its backbone with --model.weights=<file>"
+            )
+        if saved["labels"] is not None:
+            self.labels = PseudoLabels.from_state_dict(saved["labels"]).to(self.device)
+            self.load_training_state(saved["state"])
+
+    def training_state(self) -> dict[str, Tensor]:
+        """What training needs beside the weights and labels, such as a memory."""
+        return {}
+
+    def load_training_state(self, state: dict[str, Tensor]) -> None:
+        """Take back what :meth:`training_state` gave."""
+
+    def current_labels(self) -> PseudoLabels:
+        """The labels in use.
+
+        Raises:
+            RuntimeError: if there are none yet.
+        """
+        if self.labels is None:
+            raise RuntimeError(
+                f"{type(self).__name__} has no labels: PseudoLabelCallback must run before training"
+            )
+        return self.labels
+
+    def gather(self, *tensors: Tensor) -> list[Tensor]:
+        """The batches of all ranks, in rank order; gradients flow back to where they belong."""
+        if self.trainer.world_size == 1:
+            return list(tensors)
+        gathered = [self.all_gather(t, sync_grads=t.requires_grad) for t in tensors]
+        return [t.flatten(0, 1) for t in gathered if isinstance(t, Tensor)]
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Every method relabels through one :class:`~lightning_reid.PseudoLabelCallback`."""
+        return [PseudoLabelCallback()]

@@ -1,0 +1,62 @@
+"""CAP: camera-aware proxies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_reid.losses import intra_camera_proxy_loss, offline_proxy_loss
+from lightning_reid.methods.base import Batch
+from lightning_reid.methods.proxy_memory import ProxyMemoryModule
+
+
+class CAP(ProxyMemoryModule):
+    """CAP (Wang et al., AAAI 2021), after the authors' code.
+
+    Every epoch the images are clustered and each cluster is split by camera into proxies. An image
+    is told from the other proxies of its own camera and, later, pulled towards all proxies of its
+    cluster over the cameras. Two habits of the published code are left out: it drops the ReLU after
+    the first convolution, and its epochs have as many batches as there are clustered images.
+
+    Args:
+        inter_camera_epoch: first epoch, from 0, with the loss across cameras; 5 in the code.
+        inter_camera_weight: weight of that loss; 0.5 in the code.
+        kwargs: clustering and memory, see
+            :class:`~lightning_reid.methods.proxy_memory.ProxyMemoryModule`; network and optimizer,
+            see :class:`~lightning_reid.ReIDModule`.
+    """
+
+    def __init__(
+        self, inter_camera_epoch: int = 5, inter_camera_weight: float = 0.5, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.inter_camera_epoch = inter_camera_epoch
+        self.inter_camera_weight = inter_camera_weight
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """The loss within cameras and, from its epoch on, the one across them."""
+        embeddings, index, cameras = self.gather(
+            self.embed(batch["image"]), batch["index"], batch["camera"]
+        )
+        own_proxies = self._proxies()[index]
+        with torch.autocast(embeddings.device.type, enabled=False):
+            loss = intra_camera_proxy_loss(
+                embeddings, own_proxies, cameras, self.memory, self.proxy_cameras, self.temperature
+            )
+            self.log("train/loss_intra", loss)
+            if self.current_epoch >= self.inter_camera_epoch:
+                inter = offline_proxy_loss(
+                    embeddings,
+                    self.current_labels().hard[index],
+                    cameras,
+                    self.memory,
+                    self.proxy_clusters,
+                    self.temperature,
+                    self.num_negatives,
+                )
+                self.log("train/loss_inter", inter)
+                loss = loss + self.inter_camera_weight * inter
+        self.log("train/loss", loss, prog_bar=True)
+        return {"loss": loss, "embeddings": embeddings, "targets": own_proxies}

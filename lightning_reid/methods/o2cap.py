@@ -1,0 +1,60 @@
+"""O2CAP: offline and online associated camera-aware proxies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_reid.losses import offline_online_proxy_loss
+from lightning_reid.methods.base import Batch
+from lightning_reid.methods.proxy_memory import ProxyMemoryModule
+
+
+class O2CAP(ProxyMemoryModule):
+    """O2CAP (Wang et al., TIP 2022), after the authors' code.
+
+    Every epoch the images are clustered and each cluster is split by camera into proxies. An image
+    is pulled towards all proxies of its cluster (offline association) and towards the proxies that
+    look like the same person in other cameras at this moment, whatever their cluster (online).
+
+    Args:
+        num_positives: proxies taken as positive online, from as many cameras; 3 in the published
+            code. Never more than there are cameras; fewer than 3 where people visit few cameras.
+        balance: weight of the image against its proxy in the online score; 0.15 in the code.
+        kwargs: clustering and memory, see
+            :class:`~lightning_reid.methods.proxy_memory.ProxyMemoryModule`; network and optimizer,
+            see :class:`~lightning_reid.ReIDModule`.
+    """
+
+    def __init__(self, num_positives: int = 3, balance: float = 0.15, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_positives = num_positives
+        self.balance = balance
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Both losses on the batch of all ranks."""
+        embeddings, index, cameras = self.gather(
+            self.embed(batch["image"]), batch["index"], batch["camera"]
+        )
+        labels = self.current_labels()
+        own_proxies = self._proxies()[index]
+        with torch.autocast(embeddings.device.type, enabled=False):
+            offline, online = offline_online_proxy_loss(
+                embeddings,
+                labels.hard[index],
+                own_proxies,
+                cameras,
+                self.memory,
+                self.proxy_clusters,
+                self.proxy_cameras,
+                self.temperature,
+                self.num_negatives,
+                self.num_positives,
+                self.balance,
+            )
+        loss = offline + online
+        self.log_dict({"train/loss_offline": offline, "train/loss_online": online})
+        self.log("train/loss", loss, prog_bar=True)
+        return {"loss": loss, "embeddings": embeddings, "targets": own_proxies}

@@ -1,0 +1,74 @@
+"""Build a backbone from a name or from a module of the user's."""
+
+import logging
+from pathlib import Path
+
+from torch import nn
+
+from lightning_reid.models.dry_run import find_image_size
+from lightning_reid.models.interface import Backbone
+from lightning_reid.models.last_stride import remove_last_stride
+from lightning_reid.models.timm_trunks import TIMM_PREFIX, build_timm_trunk
+from lightning_reid.models.torchvision_trunks import build_torchvision_trunk
+from lightning_reid.models.weights import load_weights, pretraining_image_size
+
+__all__ = ["Backbone", "build_backbone"]
+
+_logger = logging.getLogger(__name__)
+
+
+def build_backbone(
+    backbone: str | nn.Module, weights: str | Path | None, last_stride: int = 1
+) -> Backbone:
+    """Build a backbone: a network without its classifier.
+
+    Args:
+        backbone: A torchvision name such as "resnet50" or "vit_b_16"; "resnet50_ibn_a" (18, 34,
+            50, 101) for ResNets with instance-batch norm; "timm/<name>" for a timm model; or a
+            module that maps images (B, 3, H, W) to features (B, C, h, w) or (B, C), without a
+            classifier. Vision transformers return the class token and take any size divisible
+            by their patch; torchvision's maxvit takes 224x224 only.
+        weights: "DEFAULT" or the name of published weights such as "IMAGENET1K_V1"; a checkpoint
+            file, see `load_weights`; or None for random initialisation (a module of the user's
+            keeps its values).
+        last_stride: 1 sets the layers that halve the map last to stride 1, which doubles the map's
+            height and width; 2 leaves them. Networks without such a layer (vit, swin) or that
+            cannot run without it (maxvit, inception_v3) and modules of the user's are left as
+            they are.
+
+    Raises:
+        FileNotFoundError: The weights file is not there.
+        ImportError: timm or safetensors is needed and not installed.
+        RuntimeError: Published weights could not be downloaded.
+        ValueError: Unknown backbone, unfit weights, a last stride other than 1 or 2, or a module
+            whose number of channels cannot be found.
+    """
+    if last_stride not in (1, 2):
+        raise ValueError(f"last_stride must be 1 or 2, got {last_stride}")
+    if isinstance(backbone, nn.Module):
+        trunk, name = backbone, type(backbone).__name__
+    else:
+        trunk, name = _build_trunk(backbone, weights), backbone
+    if weights is not None:
+        load_weights(trunk, weights, name)
+    if isinstance(backbone, nn.Module):
+        return Backbone(trunk, _num_features(trunk))
+    image_size, features = find_image_size(trunk)
+    if last_stride == 1 and not remove_last_stride(trunk, image_size):
+        _logger.info("%s has no last stride that could be set to 1", name)
+    return Backbone(trunk, features.shape[1])
+
+
+def _build_trunk(name: str, weights: str | Path | None) -> nn.Module:
+    if name.startswith(TIMM_PREFIX):
+        return build_timm_trunk(name)
+    return build_torchvision_trunk(name, pretraining_image_size(weights, name))
+
+
+def _num_features(network: nn.Module) -> int:
+    """What the user's module says about itself, else what it returns."""
+    declared = getattr(network, "num_features", None)
+    if isinstance(declared, int):
+        return declared
+    _, features = find_image_size(network)
+    return features.shape[1]

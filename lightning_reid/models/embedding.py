@@ -1,0 +1,60 @@
+"""The network that turns person images into unit-length embeddings."""
+
+from pathlib import Path
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from lightning_reid.models.backbones import build_backbone
+from lightning_reid.models.pooling import build_pool
+
+
+class EmbeddingNetwork(nn.Module):
+    """Backbone, pooling, batch-norm neck, unit length.
+
+    The neck (https://arxiv.org/abs/1903.07071) keeps its bias at zero, so that embeddings stay
+    centred. Convolutions and images are laid out channels last, in which they are faster.
+
+    Args:
+        backbone: See `build_backbone`.
+        weights: See `build_backbone`; None for random initialisation, which has to be asked for.
+        pooling: "avg" or "gem" for maps; networks that pool their tokens themselves ignore it.
+        last_stride: See `build_backbone`.
+        dropout: Probability of zeroing a value of the embedding during training.
+
+    Attributes:
+        embedding_dim: Length of the embeddings, the number of channels of the backbone.
+
+    Raises:
+        ValueError: Unknown backbone, weights or pooling; see also `build_backbone`.
+    """
+
+    def __init__(
+        self,
+        backbone: str | nn.Module,
+        weights: str | Path | None,
+        pooling: Literal["avg", "gem"] = "avg",
+        last_stride: int = 1,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.pool = build_pool(pooling)
+        self.dropout = nn.Dropout(dropout)
+        self.backbone = build_backbone(backbone, weights, last_stride)
+        self.embedding_dim = self.backbone.num_features
+        self.neck = nn.BatchNorm1d(self.embedding_dim)
+        self.neck.bias.requires_grad_(False)
+        self.to(memory_format=torch.channels_last)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Map images (B, 3, H, W) to pooled features before the neck, (B, D) in float32."""
+        features = self.backbone(images.contiguous(memory_format=torch.channels_last))
+        if features.ndim == 4:
+            features = self.pool(features)
+        return cast(Tensor, features.float())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, 3, H, W) to embeddings (B, D) of length 1, in float32."""
+        return normalize(self.dropout(self.neck(self.features(images))))

@@ -1,0 +1,100 @@
+"""torchvision's classification networks without their classifiers."""
+
+import difflib
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import torchvision
+from torch import Tensor, nn
+
+from lightning_reid.models.ibn import IBN_RESNETS, build_ibn_resnet
+from lightning_reid.models.vision_transformer import VisionTransformerTrunk
+
+# Children of torchvision's networks that come after the feature map; all others are executed in
+# the order in which they are registered.
+_HEAD = frozenset(
+    {"AuxLogits", "aux1", "aux2", "avgpool", "classifier", "dropout", "fc", "flatten", "head"}
+)
+
+
+class HalfRange(nn.Module):
+    """Turns ImageNet's normalisation into the one GoogLeNet and Inception were trained with.
+
+    Their weights expect (x - 0.5) / 0.5 for x in [0, 1].
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Rescale images (B, 3, H, W) normalised by ImageNet's mean and standard deviation."""
+        mean = images.new_tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+        std = images.new_tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+        return (images * std + mean - 0.5) / 0.5
+
+
+# By the first part of the name: what to call the builder with, and the steps that torchvision
+# writes into forward instead of keeping them as children.
+_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "googlenet": {"aux_logits": False, "init_weights": True},
+    "inception": {"aux_logits": False, "init_weights": True},
+}
+_FIRST: dict[str, Callable[[], nn.Module]] = {"googlenet": HalfRange, "inception": HalfRange}
+_LAST: dict[str, Callable[[], nn.Module]] = {"densenet": nn.ReLU}
+
+
+def torchvision_names() -> list[str]:
+    """Names of torchvision's classification networks and of the IBN variants of its ResNets."""
+    return sorted([*torchvision.models.list_models(module=torchvision.models), *IBN_RESNETS])
+
+
+def build_torchvision_trunk(name: str, image_size: int | None = None) -> nn.Module:
+    """Build a torchvision network, randomly initialised, without its classifier.
+
+    The tensors have torchvision's names.
+
+    Args:
+        name: A torchvision name such as "resnet50", or an IBN variant such as "resnet50_ibn_a".
+        image_size: Side in pixels of the square images that a vision transformer's position
+            embedding is made for; None for torchvision's default. Other networks have none.
+
+    Returns:
+        Maps images (B, 3, H, W) to a feature map (B, C, h, w); a vision transformer to (B, C).
+
+    Raises:
+        ValueError: Unknown name; the message suggests close ones.
+    """
+    names = torchvision_names()
+    if name not in names:
+        raise ValueError(
+            f"unknown backbone '{name}'{suggestion(name, names)}; use a name of "
+            "torchvision.models, 'timm/<name>' for a timm model, or give a module"
+        )
+    if name in IBN_RESNETS:
+        return _cut(build_ibn_resnet(name), "resnet")
+    family = name.split("_")[0].rstrip("0123456789")
+    arguments = _ARGUMENTS.get(family, {})
+    if family == "vit":
+        arguments = {} if image_size is None else {"image_size": image_size}
+    network = torchvision.models.get_model(name, weights=None, **arguments)
+    if isinstance(network, torchvision.models.VisionTransformer):
+        return VisionTransformerTrunk(network)
+    return _cut(network, family)
+
+
+def suggestion(name: str, names: list[str]) -> str:
+    """A question that offers the names closest to a misspelt one; empty if none is close."""
+    close = difflib.get_close_matches(name, names, n=3)
+    return f" (did you mean {' or '.join(repr(each) for each in close)}?)" if close else ""
+
+
+def _cut(network: nn.Module, family: str) -> nn.Module:
+    """The children before the head, in a row and under their names."""
+    steps: OrderedDict[str, nn.Module] = OrderedDict()
+    if family in _FIRST:
+        steps["first"] = _FIRST[family]()
+    for name, child in network.named_children():
+        if name not in _HEAD:
+            # a bare list cannot be called
+            steps[name] = nn.Sequential(*child) if isinstance(child, nn.ModuleList) else child
+    if family in _LAST:
+        steps["last"] = _LAST[family]()
+    return nn.Sequential(steps)

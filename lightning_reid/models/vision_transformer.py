@@ -1,0 +1,82 @@
+"""torchvision's vision transformer for images of any size."""
+
+import math
+from functools import lru_cache
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+
+class VisionTransformerTrunk(nn.Module):
+    """torchvision's vision transformer without its head, for any size divisible by the patch.
+
+    The position embedding stays as it was trained, on a square grid, and is interpolated
+    (bicubic) to the grid of the images as part of the forward pass.
+
+    Args:
+        network: A `torchvision.models.VisionTransformer`, whose layers are taken over under
+            their names.
+
+    Attributes:
+        patch_size: Side of a patch in pixels.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.patch_size = cast(int, network.patch_size)
+        self.class_token = cast(nn.Parameter, network.class_token)
+        self.conv_proj = cast(nn.Module, network.conv_proj)
+        self.encoder = cast(nn.Module, network.encoder)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, 3, H, W) to the class token after the last layer, (B, C).
+
+        Raises:
+            ValueError: H or W is not a multiple of the patch size.
+        """
+        height, width = images.shape[-2:]
+        if height % self.patch_size or width % self.patch_size:
+            raise ValueError(
+                f"images of {height}x{width} pixels cannot be cut into patches of "
+                f"{self.patch_size}x{self.patch_size}: choose a height and width divisible by "
+                f"{self.patch_size}"
+            )
+        patches = self.conv_proj(images)
+        tokens = patches.flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.class_token.expand(len(images), -1, -1), tokens], dim=1)
+        tokens = tokens + resize_positions(
+            cast(Tensor, self.encoder.pos_embedding), (patches.shape[-2], patches.shape[-1])
+        )
+        encoder = self.encoder
+        tokens = encoder.ln(encoder.layers(encoder.dropout(tokens)))  # type: ignore[operator]
+        return cast(Tensor, tokens[:, 0])
+
+
+def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Interpolate a position embedding from its square grid to another one.
+
+    Args:
+        positions: (1, 1 + n * n, C), the class token's position first.
+        grid: Rows and columns of patches wanted.
+
+    Returns:
+        (1, 1 + rows * columns, C); the input itself where the grid is the same.
+    """
+    side = math.isqrt(positions.shape[1] - 1)
+    if grid == (side, side):
+        return positions
+    # A product with a fixed matrix, not interpolate(): its gradient is deterministic on a GPU.
+    with torch.autocast(positions.device.type, enabled=False):
+        patches = _interpolation(side, grid, positions.device) @ positions[:, 1:].float()
+    return torch.cat([positions[:, :1], patches.to(positions.dtype)], dim=1)
+
+
+@lru_cache(maxsize=8)
+def _interpolation(side: int, grid: tuple[int, int], device: torch.device) -> Tensor:
+    """The matrix (rows * columns, side * side) of a bicubic resize."""
+    with torch.inference_mode(False), torch.no_grad():  # may serve a training step later
+        basis = torch.eye(side * side).view(side * side, 1, side, side)
+        resized = interpolate(basis, size=grid, mode="bicubic", align_corners=False)
+        return resized.flatten(1).T.contiguous().to(device)

@@ -1,0 +1,258 @@
+"""Load pretrained weights into a backbone, whatever layout they were saved in."""
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from lightning_reid.models.checkpoint_files import (
+    find_state_dicts,
+    is_checkpoint_path,
+    read_checkpoint,
+)
+from lightning_reid.models.ibn import is_ibn_tensor, plain_name
+from lightning_reid.models.interface import Backbone
+from lightning_reid.models.timm_trunks import TIMM_PREFIX, timm_state_dict
+from lightning_reid.models.torchvision_trunks import torchvision_names
+
+_logger = logging.getLogger(__name__)
+
+# Fewer matching tensors than this mean another architecture rather than a few odd layers.
+_MIN_MATCHED = 0.9
+
+# Names in published files that torchvision has changed since.
+_RENAMED = (
+    (re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d)"), r"\1\2"),
+    (re.compile(r"mlp\.linear_1\."), "mlp.0."),
+    (re.compile(r"mlp\.linear_2\."), "mlp.3."),
+)
+
+_SHOWN = 5  # names per line of a report
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of the tensors of a file and of a backbone.
+
+    Attributes:
+        source: File or name of the weights, and the part of the file that was used.
+        loaded: Names (the backbone's) of the tensors that were loaded.
+        missing: Names of the backbone's tensors that the source lacks; they keep their values.
+        unused: Names (the source's) of the tensors that the backbone lacks, such as heads.
+        mismatched: "name: shape in the source, shape in the backbone" of tensors that share a
+            name only; they keep the backbone's values.
+    """
+
+    source: str
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    unused: tuple[str, ...]
+    mismatched: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"weights from {self.source}: {len(self.loaded)} tensors loaded"]
+        lines += _listed("missing in the source", self.missing)
+        lines += _listed("not used", self.unused)
+        lines += _listed("of another shape", self.mismatched)
+        return "\n".join(lines)
+
+
+def load_weights(backbone: nn.Module, weights: str | Path, name: str) -> LoadReport:
+    """Load weights into a backbone and report what was left over.
+
+    Layouts of files are not told apart: among all dictionaries in the file and all prefixes in
+    front of the tensors' names, those are taken that match most names and shapes of the backbone.
+    This covers plain torchvision files, fast-reid, torchreid, MoCo and LUPerson as well as this
+    library's own checkpoints. The report is logged, as a warning if the backbone got less than all.
+
+    Args:
+        backbone: The network without its classifier, changed in place.
+        weights: A checkpoint file; or the name of published weights: torchvision's such as
+            "IMAGENET1K_V1", a tag of timm's, or "DEFAULT".
+        name: The backbone's name, which published weights are looked up by.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ImportError: timm or safetensors is needed and not installed.
+        RuntimeError: Published weights could not be downloaded; the message says what to do.
+        ValueError: Unknown name, not a checkpoint, or less than 90 % of the backbone's
+            floating-point tensors are in it (not counting IBN layers).
+    """
+    trunk = backbone.trunk if isinstance(backbone, Backbone) else backbone
+    if is_checkpoint_path(weights):
+        source = str(weights)
+        state_dicts: Iterable[dict[str, Tensor]] = find_state_dicts(read_checkpoint(Path(weights)))
+    else:
+        source = f"{weights} of {name}"
+        state_dicts = [_published_state_dict(str(weights), name)]
+    wanted = trunk.state_dict()
+    state_dict, prefix = _best_match([_renamed(each) for each in state_dicts], wanted)
+    if prefix:
+        source += f", names under '{prefix}'"
+    report, tensors = _compare(source, state_dict, prefix, wanted)
+    _require_fit(report, wanted, name)
+    trunk.load_state_dict(tensors, strict=False)
+    partial = report.missing or report.mismatched or _is_trunk_cut(report, prefix)
+    _logger.log(logging.WARNING if partial else logging.INFO, "%s", report)
+    return report
+
+
+def pretraining_image_size(weights: str | Path | None, name: str) -> int | None:
+    """Side in pixels of the square images that torchvision's published weights were trained on.
+
+    Args:
+        weights: See `load_weights`.
+        name: See `load_weights`.
+
+    Returns:
+        None if the weights are not torchvision's published ones.
+    """
+    if weights is None or is_checkpoint_path(weights) or name not in torchvision_names():
+        return None
+    return int(min(_torchvision_weights(str(weights), name).meta["min_size"]))
+
+
+def _published_state_dict(weights: str, name: str) -> dict[str, Tensor]:
+    if name.startswith(TIMM_PREFIX):
+        return timm_state_dict(name, weights)
+    if name not in torchvision_names():
+        raise ValueError(
+            f"there are no published weights '{weights}' for {name}: pass a local file, or null to "
+            "keep its values"
+        )
+    return _download(_torchvision_weights(weights, name).url)
+
+
+def _torchvision_weights(weights: str, name: str) -> Any:
+    """The member of torchvision's enumeration: address and description of the weights."""
+    known = torchvision.models.get_model_weights(plain_name(name))
+    names = [*known.__members__]
+    if weights not in names:
+        raise ValueError(
+            f"torchvision has no weights '{weights}' for '{name}'; there are {', '.join(names)}. "
+            f"A file is recognised by its ending or by being there, and {weights} is not"
+        )
+    return known[weights]
+
+
+def _download(url: str) -> dict[str, Tensor]:
+    try:
+        return torch.hub.load_state_dict_from_url(
+            url, map_location="cpu", progress=False, check_hash=True, weights_only=True
+        )
+    except Exception as error:  # no network, no space, a broken file: the advice is the same
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        raise RuntimeError(
+            f"could not get {url} ({type(error).__name__}: {error}). Either download it elsewhere "
+            f"and place it as {url.rpartition('/')[2]} in {folder} (the environment variable "
+            "TORCH_HOME moves that folder), or pass a local file as weights, or pass null for "
+            "random initialisation"
+        ) from error
+
+
+def _renamed(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Bring the names of older torchvision files up to date."""
+    names = list(state_dict)
+    for old, new in _RENAMED:
+        names = [old.sub(new, name) for name in names]
+    return dict(zip(names, state_dict.values(), strict=True))
+
+
+def _best_match(
+    state_dicts: list[dict[str, Tensor]], wanted: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], str]:
+    """The dictionary and prefix that share most names and shapes with the backbone."""
+    best: tuple[dict[str, Tensor], str] = ({}, "")
+    best_score = (0, 0)
+    for state_dict in state_dicts:
+        for prefix, score in _prefix_scores(state_dict, wanted).items():
+            if score > best_score:  # of equals the first: MoCo's query encoder before its key's
+                best, best_score = (state_dict, prefix), score
+    return best
+
+
+def _prefix_scores(
+    state_dict: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
+) -> dict[str, tuple[int, int]]:
+    """For every prefix: how many tensors behind it match in name and shape, and in name."""
+    fitting: Counter[str] = Counter()
+    named: Counter[str] = Counter()
+    for name, tensor in state_dict.items():
+        starts = [0, *(dot.end() for dot in re.finditer(r"\.", name))]
+        for start in starts:
+            if (target := wanted.get(name[start:])) is not None:
+                named[name[:start]] += 1
+                fitting[name[:start]] += target.shape == tensor.shape
+    return {prefix: (fitting[prefix], named[prefix]) for prefix in named}
+
+
+def _compare(
+    source: str, state_dict: Mapping[str, Tensor], prefix: str, wanted: Mapping[str, Tensor]
+) -> tuple[LoadReport, dict[str, Tensor]]:
+    """Report on a match, and the tensors to load under the backbone's names."""
+    offered = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in state_dict.items()
+        if name.startswith(prefix)
+    }
+    common = [name for name in wanted if name in offered]
+    tensors = {name: offered[name] for name in common if offered[name].shape == wanted[name].shape}
+    report = LoadReport(
+        source=source,
+        loaded=tuple(tensors),
+        missing=tuple(
+            name
+            for name in wanted
+            if name not in offered and not name.endswith("num_batches_tracked")
+        ),
+        unused=tuple(
+            name
+            for name in state_dict
+            if not (name.startswith(prefix) and name.removeprefix(prefix) in wanted)
+        ),
+        mismatched=tuple(
+            f"{name}: {tuple(offered[name].shape)} in the source, "
+            f"{tuple(wanted[name].shape)} in the backbone"
+            for name in common
+            if name not in tensors
+        ),
+    )
+    return report, tensors
+
+
+def _require_fit(report: LoadReport, wanted: Mapping[str, Tensor], name: str) -> None:
+    loaded = set(report.loaded)
+    expected = [
+        each
+        for each, tensor in wanted.items()
+        if tensor.is_floating_point() and (each in loaded or not is_ibn_tensor(each))
+    ]
+    matched = sum(each in loaded for each in expected)
+    if matched < _MIN_MATCHED * len(expected):
+        raise ValueError(
+            f"{report.source} does not fit the backbone {name}: only {matched} of its "
+            f"{len(expected)} tensors match\n{report}"
+        )
+
+
+def _is_trunk_cut(report: LoadReport, prefix: str) -> bool:
+    """Whether a part of the backbone has more tensors in the source, as in a deeper network."""
+    parts = {name.split(".")[0] for name in report.loaded}
+    return any(
+        name.startswith(prefix) and name.removeprefix(prefix).split(".")[0] in parts
+        for name in report.unused
+    )
+
+
+def _listed(title: str, names: tuple[str, ...]) -> list[str]:
+    if not names:
+        return []
+    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return [f"  {title} ({len(names)}): {', '.join(names[:_SHOWN])}{more}"]

@@ -1,0 +1,63 @@
+"""The table at the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pytorch_lightning.utilities import rank_zero_only
+from rich.console import Console
+from rich.table import Table
+
+_LABEL_ROWS = {
+    "labels/clusters": "clusters",
+    "labels/outlier_share": "outliers, share of images",
+    "labels/cross_camera_share": "clusters that span cameras, share",
+    "labels/silhouette": "silhouette of the clusters (-1 to 1)",
+    "labels/stability": "agreement with the labels before (ARI)",
+    "diagnostics/ari": "agreement with the true identities (ARI, diagnostic)",
+}
+
+
+@rank_zero_only
+def print_summary(
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+    history: Sequence[Mapping[str, float]],
+    folder: Path,
+) -> None:
+    """Print what a ``fit`` achieved and what tells whether to trust it.
+
+    Args:
+        before: test results of the untrained network; may be empty.
+        after: test results of the trained network; may be empty.
+        history: statistics of every labelling, oldest first; may be empty.
+        folder: of the run.
+    """
+    console = Console()
+    if after:
+        table = Table("test", "untrained", "trained", title="Retrieval")
+        for key, value in after.items():
+            table.add_row(
+                key.removeprefix("test/"), _number(before.get(key), key), _number(value, key)
+            )
+        console.print(table)
+    if history:
+        console.print(_labels_table(history[0], history[-1]))
+    console.print(f"Everything of this run is in [bold]{folder}[/bold]")
+
+
+def _labels_table(first: Mapping[str, float], last: Mapping[str, float]) -> Table:
+    table = Table("labels", "first", "last", title="Pseudo labels")
+    for key, name in _LABEL_ROWS.items():
+        if key in last:
+            table.add_row(name, _number(first.get(key), ""), _number(last[key], ""))
+    return table
+
+
+def _number(value: float | None, key: str) -> str:
+    if value is None or value != value:
+        return "-"
+    if value == int(value) and abs(value) > 1:
+        return str(int(value))
+    return f"{100 * value:.1f} %" if key.startswith("test/") else f"{value:.3f}"

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+import torch
+
+from lightning_reid.clustering import camera_normalize
+
+
+def plain(features, cameras):
+    features = features.astype(np.float64)
+    result = np.empty_like(features)
+    for camera in np.unique(cameras):
+        rows = features[cameras == camera]
+        rows = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+        result[cameras == camera] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return result
+
+
+def test_equals_the_plain_formula():
+    rng = np.random.default_rng(0)
+    cameras = rng.choice([0, 2, 3, 17], size=200)
+    features = rng.normal(size=(200, 16)).astype(np.float32) + cameras[:, None]
+    found = camera_normalize(features, cameras)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, plain(features, cameras), atol=1e-5)
+
+
+def test_input_is_unchanged_and_kind_is_kept():
+    features = torch.randn(20, 8, dtype=torch.float64, requires_grad=True)
+    before = features.detach().clone()
+    cameras = torch.arange(20) % 3
+    found = camera_normalize(features, cameras)
+    assert isinstance(found, torch.Tensor)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(features.detach(), before)
+    as_array = camera_normalize(before.float().numpy(), cameras.tolist())
+    np.testing.assert_allclose(as_array, found.numpy(), atol=1e-6)
+
+
+def test_a_lone_image_and_identical_images_keep_their_feature():
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(1007, 8)).astype(np.float32)
+    cameras = np.r_[np.zeros(6, int), 4, np.full(1000, 2)]
+    features[7:] = features[7]
+    features[5] = 0
+    found = camera_normalize(features, cameras)
+    unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    np.testing.assert_allclose(found[6:], unit[6:], atol=1e-6)
+    assert np.isfinite(found).all()
+
+
+def test_a_dimension_that_is_constant_in_a_camera_is_zero():
+    features = np.random.default_rng(2).normal(size=(500, 5)).astype(np.float32)
+    features[:, 3] = 0.1
+    found = camera_normalize(features, np.arange(500) % 2)
+    assert (found[:, 3] == 0).all()
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    assert np.isfinite(camera_normalize(np.zeros((4, 3)), [0, 0, 1, 1])).all()
+
+
+@pytest.mark.parametrize(
+    "cameras", [[0, 1], [0, 1, -1], [0.0, 1.0, 1.0], [[0, 1, 1]], [True, False, True]]
+)
+def test_bad_cameras(cameras):
+    with pytest.raises(ValueError, match="cameras"):
+        camera_normalize(np.ones((3, 2), np.float32), cameras)

@@ -1,0 +1,34 @@
+"""What many tests need: the project's reference data where present, and a few drawn people."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lightning_reid.data.synthetic import draw_synthetic_persons
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+TINY = {"num_train_identities": 6, "num_test_identities": 4, "num_cameras": 3}
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of reference data beside the repository."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the reference data in ../shared")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def golden(shared):
+    """Loads inputs and outputs of a published implementation by name."""
+    return lambda name: dict(np.load(shared / "golden" / f"{name}.npz"))
+
+
+@pytest.fixture(scope="session")
+def persons(tmp_path_factory):
+    """Root of a few drawn people in Market-1501 layout; read only."""
+    root = tmp_path_factory.mktemp("data") / "persons"
+    return draw_synthetic_persons(
+        root, **TINY, images_per_camera=4, num_distractors=3, progress=False
+    )

@@ -1,0 +1,121 @@
+import pickle
+
+import pytest
+import torch
+from PIL import Image
+
+from lightning_reid.data import (
+    Augmentation,
+    ImageDataset,
+    Sample,
+    UnreadableImageError,
+    parse_market_folder,
+    read_image,
+    train_transform,
+)
+from lightning_reid.data import test_transform as plain_transform
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("0002_c1s1_000451_03.jpg", "-1_c3s2_000001_00.jpg", "0000_c10s1_000001_00.PNG"):
+        Image.new("RGB", (5, 9), (200, 100, 50)).save(tmp_path / name)
+    (tmp_path / "Thumbs.db").write_bytes(b"not an image")
+    return tmp_path
+
+
+def test_market_names(folder):
+    assert parse_market_folder(folder) == [
+        Sample(str(folder / "0000_c10s1_000001_00.PNG"), "c10", 0),
+        Sample(str(folder / "0002_c1s1_000451_03.jpg"), "c1", 2),
+    ]
+
+
+def test_real_images(shared):
+    samples = parse_market_folder(shared / "data/pku_reid/bounding_box_train")
+    assert len(samples) == 800
+    assert len({s.identity for s in samples}) == 50
+    assert {s.camera for s in samples} == {"c1", "c2"}
+
+
+def test_market_train_list_of_names(shared, tmp_path):
+    import numpy as np
+
+    names = np.load(shared / "data/calr_local_labels/market1501.npz")["names"]
+    for name in names:
+        (tmp_path / str(name)).touch()
+    samples = parse_market_folder(tmp_path)
+    counts = {c: sum(s.camera == c for s in samples) for c in sorted({s.camera for s in samples})}
+    assert list(counts.values()) == [2017, 1709, 2707, 920, 2338, 3245]
+    assert len({s.identity for s in samples}) == 751
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("person.jpg", "cannot tell identity and camera .*person.jpg")]
+)
+def test_a_name_without_camera_is_named(folder, name, message):
+    (folder / name).touch()
+    with pytest.raises(ValueError, match=message):
+        parse_market_folder(folder)
+
+
+def test_missing_and_empty_folders_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        parse_market_folder(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=f"no images .* in {tmp_path}"):
+        parse_market_folder(tmp_path)
+
+
+def test_items_hold_image_camera_index_and_nothing_else(folder):
+    path = str(folder / "0002_c1s1_000451_03.jpg")
+    dataset = ImageDataset([path], torch.tensor([4]), plain_transform((32, 16)))
+    item = dataset[0]
+    assert set(item) == {"image", "camera", "index"}
+    assert item["image"].shape == (3, 32, 16)
+    assert (int(item["camera"]), int(item["index"])) == (4, 0)
+
+
+def test_columns_must_fit():
+    with pytest.raises(ValueError, match="'camera' for 1 images"):
+        ImageDataset(["a.jpg"], torch.tensor([0, 1]), plain_transform((32, 16)))
+
+
+@pytest.mark.parametrize("content", [b"", b"no image at all", None])
+def test_unreadable_images_are_named_also_from_workers(folder, content):
+    path = folder / "broken.jpg"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UnreadableImageError, match="cannot read image .*broken.jpg") as error:
+        read_image(str(path))
+    assert "broken.jpg" in str(pickle.loads(pickle.dumps(error.value)))
+    dataset = ImageDataset([str(path)], torch.tensor([0]), plain_transform((32, 16)))
+    with pytest.raises(UnreadableImageError, match=r"broken.jpg"):
+        next(iter(torch.utils.data.DataLoader(dataset, num_workers=1)))
+
+
+def test_grey_and_transparent_images_become_rgb(tmp_path):
+    for mode in ("L", "RGBA", "P"):
+        Image.new(mode, (4, 6)).save(tmp_path / f"{mode}.png")
+        assert read_image(str(tmp_path / f"{mode}.png")).shape == (3, 6, 4)
+
+
+def test_plain_transform_normalises_with_imagenet_statistics():
+    image = torch.full((3, 8, 4), 255, dtype=torch.uint8)
+    result = plain_transform((16, 8))(image)
+    expected = (1 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
+    torch.testing.assert_close(result[:, 3, 3], expected)
+
+
+def test_training_transform_varies_and_can_be_switched_off():
+    image = torch.randint(256, (3, 40, 20), dtype=torch.uint8)
+    varied = train_transform((32, 16), Augmentation())
+    assert not torch.equal(varied(image), varied(image))
+    off = train_transform((32, 16), Augmentation(flip=0, pad=0, erase=0))
+    torch.testing.assert_close(off(image), plain_transform((32, 16))(image))
+
+
+def test_erased_areas_hold_imagenet_mean_after_normalisation():
+    image = torch.full((3, 64, 32), 255, dtype=torch.uint8)
+    erased = train_transform((64, 32), Augmentation(flip=0, pad=0, erase=1))(image)
+    values = erased.flatten(1).unique(dim=1)
+    torch.testing.assert_close(values[:, 0], torch.tensor([0.485, 0.456, 0.406]))

@@ -1,0 +1,191 @@
+import math
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from lightning_reid.labels import group_owner
+from lightning_reid.losses import (
+    intra_camera_proxy_loss,
+    offline_online_proxy_loss,
+    offline_proxy_loss,
+    online_proxy_loss,
+    sum_of_camera_means,
+    update_memory,
+)
+
+
+@pytest.fixture
+def problem():
+    """40 proxies of 12 clusters in 5 cameras and a batch of 20 images."""
+    generator = torch.Generator().manual_seed(0)
+    proxies = normalize(torch.randn(40, 16, generator=generator), dim=1)
+    proxy_clusters = torch.randint(12, (40,), generator=generator)
+    proxy_cameras = torch.arange(40) % 5
+    own = torch.randint(40, (20,), generator=generator)
+    noise = torch.randn(20, 16, generator=generator)
+    embeddings = normalize(proxies[own] + 0.3 * noise, dim=1).requires_grad_()
+    return embeddings, own, proxies, proxy_clusters, proxy_cameras
+
+
+@pytest.mark.parametrize("name", ["o2cap_a", "o2cap_b"])
+@pytest.mark.parametrize("loss_name", ["offline", "online", "total"])
+def test_published_numbers(golden, name, loss_name):
+    g = {k: torch.as_tensor(v) for k, v in golden(name).items()}
+    index, proxies = g["index"], g["memory"]
+    proxy_clusters = group_owner(g["proxies"], g["labels"])
+    proxy_cameras = group_owner(g["proxies"], g["cams"])
+    embeddings = g["embeddings"].clone().requires_grad_()
+    clusters, cameras, own = g["labels"][index], g["cams"][index], g["proxies"][index]
+    common = {"temperature": float(g["temp"]), "num_negatives": int(g["bg_knn"])}
+    online = {"num_positives": int(g["pos_k"]), "balance": float(g["balance"])}
+    losses = {
+        "offline": lambda: offline_proxy_loss(
+            embeddings, clusters, cameras, proxies, proxy_clusters, **common
+        ),
+        "online": lambda: online_proxy_loss(
+            embeddings, own, cameras, proxies, proxy_cameras, **common, **online
+        ),
+        "total": lambda: sum(
+            offline_online_proxy_loss(
+                embeddings,
+                clusters,
+                own,
+                cameras,
+                proxies,
+                proxy_clusters,
+                proxy_cameras,
+                **common,
+                **online,
+            )
+        ),
+    }
+    loss = losses[loss_name]()
+    loss.backward()
+    torch.testing.assert_close(loss, g[f"{loss_name}_loss"].to(loss), rtol=1e-4, atol=0)
+    torch.testing.assert_close(embeddings.grad, g[f"{loss_name}_grad"], rtol=1e-4, atol=1e-6)
+    moved = update_memory(proxies, embeddings, own, float(g["momentum"]))
+    torch.testing.assert_close(moved, g[f"{loss_name}_memory_after"], rtol=1e-4, atol=1e-6)
+
+
+def test_offline_is_the_written_formula(problem):
+    embeddings, own, proxies, proxy_clusters, proxy_cameras = problem
+    losses = []
+    for f, z in zip(embeddings, own, strict=True):
+        logits = (f @ proxies.T / 0.07).tolist()
+        positive = [p for p in range(40) if proxy_clusters[p] == proxy_clusters[z]]
+        others = sorted((p for p in range(40) if p not in positive), key=lambda p: -logits[p])
+        considered = positive + others[:6]
+        total = math.log(sum(math.exp(logits[p]) for p in considered))
+        losses.append(total - sum(logits[p] for p in positive) / len(positive))
+    expected = sum_of_camera_means(torch.tensor(losses), proxy_cameras[own])
+    loss = offline_proxy_loss(
+        embeddings, proxy_clusters[own], proxy_cameras[own], proxies, proxy_clusters, 0.07, 6
+    )
+    torch.testing.assert_close(loss, expected)
+
+
+def test_online_is_the_written_formula(problem):
+    embeddings, own, proxies, _, proxy_cameras = problem
+    losses = []
+    for f, z in zip(embeddings, own, strict=True):
+        logits = (f @ proxies.T / 0.07).tolist()
+        score = (0.15 * f @ proxies.T + 0.85 * proxies[z] @ proxies.T).tolist()
+        best = [max(range(c, 40, 5), key=lambda p: score[p]) for c in range(5)]
+        positive = sorted(best, key=lambda p: -score[p])[:3]
+        others = sorted((p for p in range(40) if p not in positive), key=lambda p: -score[p])
+        considered = positive + others[:6]
+        total = math.log(sum(math.exp(logits[p]) for p in considered))
+        losses.append(total - sum(logits[p] for p in positive) / 3)
+    expected = sum_of_camera_means(torch.tensor(losses), proxy_cameras[own])
+    loss = online_proxy_loss(
+        embeddings, own, proxy_cameras[own], proxies, proxy_cameras, num_negatives=6
+    )
+    torch.testing.assert_close(loss, expected)
+
+
+def test_both_at_once_equal_each_alone(problem):
+    embeddings, own, proxies, proxy_clusters, proxy_cameras = problem
+    clusters, cameras = proxy_clusters[own], proxy_cameras[own]
+    both = offline_online_proxy_loss(
+        embeddings, clusters, own, cameras, proxies, proxy_clusters, proxy_cameras
+    )
+    alone = (
+        offline_proxy_loss(embeddings, clusters, cameras, proxies, proxy_clusters),
+        online_proxy_loss(embeddings, own, cameras, proxies, proxy_cameras),
+    )
+    torch.testing.assert_close(both, alone)
+
+
+def test_intra_camera_is_cross_entropy_within_the_camera(problem):
+    embeddings, own, proxies, _, proxy_cameras = problem
+    cameras = proxy_cameras[own]
+    expected = torch.zeros(())
+    for camera in cameras.unique():
+        rows = cameras == camera
+        logits = embeddings[rows] @ proxies[proxy_cameras == camera].T / 0.07
+        # proxies of camera c are c, c + 5, c + 10, ...
+        expected = expected + torch.nn.functional.cross_entropy(logits, own[rows] // 5)
+    loss = intra_camera_proxy_loss(embeddings, own, cameras, proxies, proxy_cameras)
+    torch.testing.assert_close(loss, expected)
+
+
+def test_one_camera_per_cluster_is_plain_cross_entropy(problem):
+    embeddings, own, proxies, _, _ = problem
+    every = torch.arange(40)
+    loss = offline_proxy_loss(
+        embeddings, own, torch.zeros(20, dtype=torch.int64), proxies, every, 0.07, 40
+    )
+    logits = embeddings @ proxies.T / 0.07
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(logits, own))
+
+
+def test_the_same_images_under_two_cameras_cost_twice(problem):
+    embeddings, own, proxies, proxy_clusters, _ = problem
+    twice, owners = embeddings.repeat(2, 1), own.repeat(2)
+    cameras = torch.arange(2).repeat_interleave(20)
+    args = (proxies, proxy_clusters)
+    once = offline_proxy_loss(embeddings, proxy_clusters[own], cameras[:20], *args)
+    torch.testing.assert_close(
+        offline_proxy_loss(twice, proxy_clusters[owners], cameras, *args), 2 * once
+    )
+
+
+def test_fewer_cameras_than_positives_never_marks_negatives(problem):
+    embeddings, own, proxies, _, _ = problem
+    cameras = torch.arange(40) % 2
+    three = online_proxy_loss(embeddings, own, cameras[own], proxies, cameras, num_positives=3)
+    two = online_proxy_loss(embeddings, own, cameras[own], proxies, cameras, num_positives=2)
+    torch.testing.assert_close(three, two)
+
+
+def test_cameras_without_proxies_are_no_positives(problem):
+    embeddings, own, proxies, _, proxy_cameras = problem
+    spread = proxy_cameras * 3  # cameras 1, 2, 4, 5, ... own no proxy
+    gaps = online_proxy_loss(embeddings, own, spread[own], proxies, spread, num_positives=9)
+    dense = online_proxy_loss(
+        embeddings, own, proxy_cameras[own], proxies, proxy_cameras, num_positives=9
+    )
+    torch.testing.assert_close(gaps, dense)
+
+
+def test_equal_proxies_are_marked_once():
+    proxies = normalize(torch.ones(6, 4), dim=1)
+    embeddings = proxies[:2].clone().requires_grad_()
+    cameras = torch.tensor([0, 0, 0, 1, 1, 1])
+    own = torch.tensor([0, 1])
+    loss = online_proxy_loss(embeddings, own, cameras[own], proxies, cameras, num_negatives=50)
+    torch.testing.assert_close(loss, torch.tensor(6.0).log())  # 2 positives and 4 others, all alike
+
+
+@pytest.mark.parametrize("num_proxies", [1, 2, 5])
+def test_fewer_proxies_than_negatives(num_proxies):
+    proxies = normalize(torch.randn(num_proxies, 8), dim=1)
+    embeddings = normalize(torch.randn(4, 8), dim=1).requires_grad_()
+    own, clusters = torch.zeros(4, dtype=torch.int64), torch.arange(num_proxies)
+    cameras = torch.zeros(4, dtype=torch.int64)
+    offline, online = offline_online_proxy_loss(
+        embeddings, own, own, cameras, proxies, clusters, clusters
+    )
+    (offline + online).backward()
+    assert embeddings.grad.isfinite().all()
