@@ -39,6 +39,15 @@ class ReIDCLI(LightningCLI):
             help="Test before and after fit, where the data has a test set",
         )
 
+    def _parse_ckpt_path(self) -> None:
+        """Let the given settings hold; Lightning would replace them by the checkpoint's."""
+
+    def before_instantiate_classes(self) -> None:
+        """Look for no pretrained weights where a checkpoint replaces them anyway."""
+        config = self.config[self.subcommand]
+        if self.subcommand != "fit" and config.get("ckpt_path"):
+            config.model.init_args.weights = None
+
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """A Trainer that logs, saves and draws into the run folder."""
         self.folder = RunFolder.choose(

@@ -4,11 +4,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from lightning_reid.data.synthetic import draw_synthetic_persons
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 TINY = {"num_train_identities": 6, "num_test_identities": 4, "num_cameras": 3}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Small networks are many times slower when their threads wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -83,13 +83,15 @@ class PseudoLabelCallback(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Label for the next epoch, before the checkpoint of this one is written."""
+        # after the last epoch too: the log then tells about the final network, and a longer run
+        # that starts from its checkpoint finds the labels it would have made itself
         epoch = trainer.current_epoch + 1
-        last = trainer.max_epochs not in (None, -1) and epoch >= (trainer.max_epochs or 0)
-        if last or trainer.overfit_batches or epoch % self.interval:  # type: ignore[attr-defined]
+        if trainer.overfit_batches or epoch % self.interval:  # type: ignore[attr-defined]
             return
         statistics = self.refresh(trainer, pl_module, epoch)
         pl_module.log_dict(statistics, rank_zero_only=True)
 
+    @torch.no_grad()
     def refresh(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, epoch: int
     ) -> dict[str, float]:
@@ -101,10 +103,11 @@ class PseudoLabelCallback(pl.Callback):
         made: PseudoLabels | None = None
         if trainer.is_global_zero:
             made = pl_module.label(extracted.features, extracted.cameras, epoch).to("cpu")  # type: ignore[operator]
-            if trainer.fast_dev_run:  # type: ignore[attr-defined]
-                made = _rehearsal(made, extracted.cameras.cpu(), len(datamodule.train_samples))
         made = trainer.strategy.broadcast(made)
         assert made is not None
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            extracted = _pad(extracted, len(datamodule.label_dataloader().dataset))
+            made = _rehearsal(made, extracted.cameras.cpu())
         statistics = {
             "labels/seconds/extraction": seconds,
             **label_statistics(made, extracted.cameras.cpu(), self.labels),
@@ -144,6 +147,7 @@ class PseudoLabelCallback(pl.Callback):
             )
 
 
+@torch.no_grad()
 def extract_features(
     trainer: pl.Trainer, pl_module: pl.LightningModule, loader: Iterable[dict[str, Tensor]]
 ) -> Extracted:
@@ -163,7 +167,7 @@ def extract_features(
     was_training = pl_module.training
     pl_module.eval()
     columns: list[tuple[Tensor, Tensor, Tensor]] = []
-    with torch.no_grad(), trainer.precision_plugin.forward_context():
+    with trainer.precision_plugin.forward_context():
         for batch in _shown(trainer, loader):
             batch = trainer.strategy.batch_to_device(batch)
             embeddings = pl_module.embed(batch["image"])  # type: ignore[operator]
@@ -175,8 +179,8 @@ def extract_features(
     order = index.argsort()
     finite = features[order].isfinite().all(1)
     if not finite.all():
-        bad = order[~finite][0]
-        raise ValueError(f"the feature of training image {int(index[bad])} is NaN or infinite")
+        bad = int(index[order[~finite][0]])
+        raise ValueError(f"the feature of {_image_name(trainer, bad)} is NaN or infinite")
     return Extracted(features[order], cameras[order])
 
 
@@ -233,18 +237,25 @@ def _gather(trainer: pl.Trainer, rows: Tensor) -> Tensor:
     return torch.cat([part[:count] for part, count in zip(gathered, counts.tolist(), strict=True)])
 
 
-def _rehearsal(made: PseudoLabels, cameras: Tensor, num_images: int) -> PseudoLabels:
+def _pad(extracted: Extracted, num_images: int) -> Extracted:
+    """As if all images had been extracted; the missing ones will be outliers."""
+    missing = num_images - len(extracted.features)
+    return Extracted(*(torch.cat([t, t.new_zeros(missing, *t.shape[1:])]) for t in extracted))
+
+
+def _rehearsal(made: PseudoLabels, cameras: Tensor) -> PseudoLabels:
     """Labels of the first images, padded with outliers; arbitrary ones where there were none."""
     clusters = made.hard
     if made.num_clusters < 2:
         rank_zero_info("fast_dev_run: too few images to cluster, arbitrary labels stand in")
         clusters = torch.arange(len(clusters)) % max(2, len(clusters) // 4)
-    missing = num_images - len(clusters)
-    return PseudoLabels.from_clusters(
-        torch.cat([clusters, clusters.new_full((missing,), -1)]),
-        torch.cat([cameras, cameras.new_zeros(missing)]),
-        made.statistics,
-    )
+    padding = clusters.new_full((len(cameras) - len(clusters),), -1)
+    return PseudoLabels.from_clusters(torch.cat([clusters, padding]), cameras, made.statistics)
+
+
+def _image_name(trainer: pl.Trainer, index: int) -> str:
+    paths = getattr(_datamodule(trainer), "paths", None)
+    return paths("train")[index] if paths else f"training image {index}"
 
 
 def _identities(datamodule: Any) -> Tensor | None:

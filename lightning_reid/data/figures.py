@@ -1,8 +1,8 @@
-"""People drawn as jointed figures: who a person is, how they stand, what that looks like.
+"""People drawn as jointed figures.
 
 A person is a small skeleton in three dimensions (x to the person's left, y up, z forwards, in
 units of a body height) that is turned, projected and painted part by part, the furthest first.
-Colour and relief are painted on two layers at several times the final size and reduced together,
+Colour and relief are painted on two layers at twice the final size and reduced together,
 so that edges come out smooth and shading costs next to nothing.
 """
 
@@ -17,82 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-Colour: TypeAlias = tuple[int, int, int]
+from lightning_reid.data.people import Colour, Garment, Person, Pose
+
 Array: TypeAlias = NDArray[np.float64]
 
 SUPERSAMPLING = 2
-
-SKIN = ((236, 200, 174), (222, 178, 146), (205, 155, 120), (160, 110, 80), (105, 70, 50))
-HAIR = ((25, 20, 18), (60, 38, 25), (105, 68, 38), (200, 165, 95), (150, 150, 150), (150, 70, 35))
-CLOTH = (
-    (240, 240, 236),  # white
-    (165, 168, 170),  # grey
-    (30, 30, 34),  # black
-    (200, 30, 38),  # red
-    (240, 125, 30),  # orange
-    (242, 205, 40),  # yellow
-    (70, 165, 60),  # green
-    (25, 85, 55),  # dark green
-    (30, 160, 170),  # teal
-    (95, 165, 230),  # sky blue
-    (35, 70, 190),  # blue
-    (130, 60, 170),  # purple
-    (238, 130, 175),  # pink
-    (125, 75, 40),  # brown
-    (215, 190, 145),  # beige
-)
-PATTERNS = ("plain", "across", "along", "checks", "halves", "logo")
-PATTERN_ODDS = (0.44, 0.16, 0.10, 0.10, 0.10, 0.10)
-
-
-@dataclass(frozen=True)
-class Garment:
-    """A piece of clothing: two colours, how they are laid out, and the pitch of the pattern."""
-
-    colour: Colour
-    accent: Colour
-    pattern: str = "plain"
-    pitch: float = 0.07
-
-
-@dataclass(frozen=True)
-class Person:
-    """What stays the same about a person in every image.
-
-    Lengths are in body heights; ``sleeve`` and ``leg`` say which share of arm and leg is covered.
-    """
-
-    height: float
-    build: float
-    skin: Colour
-    hair: str
-    hair_colour: Colour
-    hat: str
-    hat_colour: Colour
-    top: Garment
-    hem: float
-    sleeve: float
-    sleeve_colour: Colour | None
-    inner: Colour | None
-    bottom: Garment
-    bottom_kind: str
-    leg: float
-    shoes: Colour
-    bag: str
-    bag_colour: Colour
-    bag_side: float
-
-
-@dataclass(frozen=True)
-class Pose:
-    """What changes from image to image: angles in radians, ``yaw`` 0 facing the camera."""
-
-    yaw: float
-    pitch: float
-    stride: float
-    swing: float
-    phase: float
-    lean: float
 
 
 @dataclass(frozen=True)
@@ -135,7 +64,8 @@ class Part:
         ends = np.concatenate([self.spine[:1], self.spine, self.spine[-1:]])
         along = ends[2:] - ends[:-2]
         length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-6)
-        return along[:, ::-1] * [-1.0, 1.0] * (self.half / length)[:, None]
+        rim: Array = along[:, ::-1] * [-1.0, 1.0] * (self.half / length)[:, None]
+        return rim
 
     def outline(self, share: float = 1.0, shift: float = 0.0) -> list[float]:
         """Returns the outline ``x0, y0, x1, ...``, its width scaled and moved by shares of it."""
@@ -198,93 +128,61 @@ def _shadow(colour: Colour) -> Colour:
     return r, g, b
 
 
-def sample_person(rng: np.random.Generator) -> Person:
-    """Draws the appearance of a person: build, hair, clothes, bag."""
-
-    def pick(colours: tuple[Colour, ...], jitter: float = 10.0) -> Colour:
-        colour = np.array(colours[rng.integers(len(colours))]) + rng.normal(0.0, jitter, 3)
-        r, g, b = np.clip(colour, 0, 255).astype(int).tolist()
-        return r, g, b
-
-    def garment(odds: tuple[float, ...]) -> Garment:
-        pattern = PATTERNS[rng.choice(len(PATTERNS), p=odds)]
-        return Garment(pick(CLOTH), pick(CLOTH), pattern, float(rng.uniform(0.05, 0.1)))
-
-    bottom_kind = str(
-        rng.choice(["trousers", "shorts", "skirt", "dress"], p=[0.55, 0.2, 0.15, 0.1])
-    )
-    top = garment(PATTERN_ODDS)
-    bottom = garment((0.88, 0.06, 0.06, 0.0, 0.0, 0.0)) if bottom_kind != "dress" else top
-    leg = {"trousers": 1.0, "shorts": 0.45, "skirt": 0.42, "dress": 0.5}[bottom_kind]
-    return Person(
-        height=float(rng.uniform(0.9, 1.06)),
-        build=float(rng.uniform(0.85, 1.3)),
-        skin=pick(SKIN, 4.0),
-        hair=str(
-            rng.choice(["short", "long", "bun", "bald", "afro"], p=[0.4, 0.3, 0.12, 0.08, 0.1])
-        ),
-        hair_colour=pick(HAIR, 6.0),
-        hat=str(rng.choice(["none", "cap", "beanie"], p=[0.76, 0.14, 0.1])),
-        hat_colour=pick(CLOTH),
-        top=top,
-        hem=float(rng.choice([0.52, 0.48, 0.38, 0.3], p=[0.3, 0.45, 0.15, 0.1])),
-        sleeve=float(rng.choice([0.0, 0.42, 1.0], p=[0.08, 0.4, 0.52])),
-        sleeve_colour=pick(CLOTH) if rng.random() < 0.15 else None,
-        inner=pick(CLOTH) if rng.random() < 0.3 else None,
-        bottom=bottom,
-        bottom_kind=bottom_kind,
-        leg=leg * float(rng.uniform(0.92, 1.08)) if leg < 1.0 else 1.0,
-        shoes=pick(CLOTH),
-        bag=str(rng.choice(["none", "backpack", "shoulder", "handbag"], p=[0.4, 0.3, 0.18, 0.12])),
-        bag_colour=pick(CLOTH),
-        bag_side=float(rng.choice([-1.0, 1.0])),
-    )
-
-
-def sample_pose(rng: np.random.Generator, yaw: float, pitch: float) -> Pose:
-    """Draws a walking pose about a typical ``yaw``; some people turn, some walk back."""
-    turn = rng.choice([0.0, math.pi, rng.uniform(-math.pi, math.pi)], p=[0.74, 0.14, 0.12])
-    return Pose(
-        yaw=float(yaw + turn + rng.normal(0.0, 0.4)),
-        pitch=float(pitch + rng.normal(0.0, 0.02)),
-        stride=float(rng.uniform(0.05, 0.5)),
-        swing=float(rng.uniform(0.05, 0.55)),
-        phase=float(rng.uniform(-math.pi, math.pi)),
-        lean=float(rng.normal(0.0, 0.015)),
-    )
-
-
 def _legs(person: Person, view: View) -> list[Part]:
-    """Both legs: bare skin first, cloth over it as far as it reaches, then the shoe."""
+    """Both legs: bare skin and shoe first, then cloth as far as it reaches."""
     parts = []
-    wide = 0.5 + 0.5 * person.build
+    pose, wide = view.pose, 0.5 + 0.5 * person.build
+    u = view.unit * wide
     for side in (-1.0, 1.0):
-        step = view.pose.stride * math.sin(view.pose.phase) * side
-        bend = view.pose.stride * max(0.0, side * math.cos(view.pose.phase)) * 1.3 + 0.05
+        step = pose.stride * math.sin(pose.phase) * side
+        low = step - 0.05 - 1.3 * pose.stride * max(0.0, math.cos(pose.phase) * side)
         x = side * 0.048 * wide
-        hip, near = view.project(x, 0.5, 0.0)
         knee_y, knee_z = 0.5 - 0.235 * math.cos(step), 0.235 * math.sin(step)
-        low = step - bend
         foot_y, foot_z = knee_y - 0.225 * math.cos(low), knee_z + 0.225 * math.sin(low)
+        hip, hip_near = view.project(x, 0.5, 0.0)
         knee, _ = view.project(x, knee_y, knee_z)
-        ankle, far = view.project(x * 0.9, foot_y, foot_z)
-        toe, _ = view.project(x * 1.2, foot_y - 0.018, foot_z + 0.085)
-        near = 0.5 * (near + far) - 0.3  # below the torso's hem whatever the stride
-        u = view.unit * wide
+        ankle, ankle_near = view.project(x * 0.9, foot_y, foot_z)
         heel, _ = view.project(x * 0.9, foot_y - 0.012, foot_z - 0.01)
+        toe, _ = view.project(x * 1.2, foot_y - 0.018, foot_z + 0.085)
+        near = 0.5 * (hip_near + ankle_near) - 0.3  # behind the torso's hem whatever the stride
         parts += [
             limb(hip, knee, 0.052 * u, 0.036 * u, near, person.skin),
             limb(knee, ankle, 0.035 * u, 0.022 * u, near, person.skin),
             limb(heel, toe, 0.027 * u, 0.021 * u, near + 1e-3, person.shoes),
         ]
+        if person.bottom_kind == "trousers":
+            parts.append(limb(knee, ankle, 0.043 * u, 0.034 * u, near, person.bottom))
         if person.bottom_kind in ("trousers", "shorts"):
-            cloth = person.bottom
-            if person.leg >= 1.0:
-                parts.append(limb(knee, ankle, 0.043 * u, 0.034 * u, near, cloth))
-                thigh_end = knee
-            else:
-                thigh_end = hip + (knee - hip) * min(1.0, 2.0 * person.leg)
-            parts.append(limb(hip, thigh_end, 0.062 * u, 0.045 * u, near, cloth))
+            end = hip + (knee - hip) * min(1.0, 2.0 * person.leg)
+            parts.append(limb(hip, end, 0.062 * u, 0.045 * u, near, person.bottom))
+    return parts
+
+
+def _torso(person: Person, view: View) -> list[Part]:
+    """The trunk from neck to hem over waist or skirt, and what the front shows."""
+    b, hem, facing = person.build, person.hem, math.cos(view.pose.yaw)
+    below = [(0.54, 0.088 * b, 0.065 * b), (0.48, 0.098 * b, 0.075 * b)]
+    if person.bottom_kind in ("skirt", "dress"):
+        below = [(0.54, 0.085 * b, 0.065 * b), (0.5 - 0.5 * person.leg, 0.135 * b, 0.115 * b)]
+    flare = 0.05 * (0.53 - hem)
+    above = [
+        (0.845, 0.03, 0.03),
+        (0.835, 0.06 * b, 0.045 * b),
+        (0.822, 0.1 * b, 0.055 * b),
+        (0.79, 0.122 * b, 0.066 * b),
+        (0.72, 0.11 * b, 0.08 * b),
+        (0.62, 0.095 * b, 0.07 * b),
+        (0.54, 0.098 * b, 0.074 * b),
+        (hem, 0.104 * b + flare, 0.082 * b + flare),
+    ]
+    parts = [trunk(view, below, -0.12, person.bottom), trunk(view, above, 0.0, person.top)]
+    if person.inner is not None and facing > 0.15:  # an open jacket
+        band = [(0.83, 0.03 * facing, 0.0), (0.7, 0.042 * facing, 0.0), (hem, 0.05 * facing, 0.0)]
+        parts.append(trunk(view, band, 0.0, person.inner, front=0.07 * b))
+    elif person.top.pattern == "logo" and abs(facing) > 0.25:
+        centre, _ = view.project(0.0, 0.7, math.copysign(0.07 * b, facing))
+        rx, ry = 0.055 * view.unit * abs(facing), 0.05 * view.unit
+        parts.append(blob(centre, rx, ry, 0.0, person.top.accent))
     return parts
 
 
@@ -325,6 +223,7 @@ def _torso(person: Person, view: View) -> list[Part]:
 
 
 def _arms(person: Person, view: View) -> list[Part]:
+    """Both arms, swinging against the legs, with their sleeves."""
     parts = []
     u = view.unit * (0.6 + 0.4 * person.build)
     sleeve: Garment | Colour = person.sleeve_colour or person.top
@@ -367,7 +266,8 @@ def _head(person: Person, view: View) -> list[Part]:
     if person.hair == "long":
         ends, _ = view.project(0.0, 0.8, -0.035)
         top, _ = view.project(0.0, 0.92, -0.02)
-        parts.insert(0, limb(top, ends, 0.062 * u, 0.055 * u, -0.03 if facing > 0 else near, mane))
+        behind = -0.03 if facing > 0 else near  # the torso, that is, or in front of the neck
+        parts.append(limb(top, ends, 0.062 * u, 0.055 * u, behind, mane))
     if person.hair == "bun":
         knot, _ = view.project(0.0, 0.965, -0.06)
         parts.insert(0 if facing > 0 else len(parts), blob(knot, 0.03 * u, 0.03 * u, near, mane))
@@ -398,37 +298,35 @@ def _head(person: Person, view: View) -> list[Part]:
 
 
 def _bag(person: Person, view: View) -> list[Part]:
-    u = view.unit
-    b = person.build
+    """The bag with its straps: a backpack shows from behind, its straps from the front."""
+    u, b, paint = view.unit, person.build, person.bag_colour
     facing, side = math.cos(view.pose.yaw), math.sin(view.pose.yaw)
     if person.bag == "backpack":
         levels = [(0.82, 0.06, 0.03), (0.79, 0.085, 0.05), (0.6, 0.09, 0.06), (0.56, 0.07, 0.05)]
-        pack = trunk(view, levels, -0.14 * facing, person.bag_colour, front=-0.1 * b)
-        parts = [pack]
-        if facing > 0.1:
-            for strap in (-1.0, 1.0):
-                high, _ = view.project(strap * 0.065 * b, 0.83, 0.04)
-                low, _ = view.project(strap * 0.08 * b, 0.64, 0.07 * b)
-                parts.append(limb(high, low, 0.013 * u, 0.013 * u, 0.015, person.bag_colour))
+        parts = [trunk(view, levels, -0.14 * facing, paint, front=-0.1 * b)]
+        for x in (-1.0, 1.0) if facing > 0.1 else ():
+            high, _ = view.project(x * 0.065 * b, 0.83, 0.04)
+            low, _ = view.project(x * 0.08 * b, 0.64, 0.07 * b)
+            parts.append(limb(high, low, 0.013 * u, 0.013 * u, 0.015, paint))
         return parts
     if person.bag == "shoulder":
-        x = person.bag_side
-        high, _ = view.project(-x * 0.07 * b, 0.83, 0.0)
-        low, near = view.project(x * 0.11 * b, 0.52, 0.0)
-        flip = 0.07 * b * math.copysign(1.0, facing)
-        middle, _ = view.project(0.0, 0.68, flip)
-        strap = [
-            limb(high, middle, 0.01 * u, 0.01 * u, 0.015, person.bag_colour),
-            limb(middle, low, 0.01 * u, 0.01 * u, 0.015, person.bag_colour),
+        high, _ = view.project(-person.bag_side * 0.07 * b, 0.83, 0.0)
+        chest, _ = view.project(0.0, 0.68, math.copysign(0.07 * b, facing))
+        low, near = view.project(person.bag_side * 0.11 * b, 0.52, 0.0)
+        wide = u * (0.02 + math.hypot(0.035 * facing, 0.085 * side))
+        return [
+            limb(high, chest, 0.01 * u, 0.01 * u, 0.015, paint),
+            limb(chest, low, 0.01 * u, 0.01 * u, 0.015, paint),
+            pouch(low, wide, 0.06 * u, near + 0.03, paint),
         ]
-        wide = u * math.hypot(0.035 * facing, 0.085 * side)
-        return [*strap, pouch(low, wide + 0.02 * u, 0.06 * u, near + 0.03, person.bag_colour)]
     if person.bag == "handbag":
-        low, near = view.project(person.bag_side * 0.15 * b, 0.41, 0.02)
-        wide = u * math.hypot(0.04 * facing, 0.09 * side)
         grip, _ = view.project(person.bag_side * 0.14 * b, 0.5, 0.02)
-        handle = limb(grip, low, 0.012 * u, 0.02 * u, near + 0.05, person.bag_colour)
-        return [handle, pouch(low, wide + 0.015 * u, 0.055 * u, near + 0.05, person.bag_colour)]
+        low, near = view.project(person.bag_side * 0.15 * b, 0.41, 0.02)
+        wide = u * (0.015 + math.hypot(0.04 * facing, 0.09 * side))
+        return [
+            limb(grip, low, 0.012 * u, 0.02 * u, near + 0.05, paint),
+            pouch(low, wide, 0.055 * u, near + 0.05, paint),
+        ]
     return []
 
 

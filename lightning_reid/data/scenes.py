@@ -8,6 +8,7 @@ are mostly seen differ too.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
@@ -16,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from lightning_reid.data.figures import Array, Colour
+from lightning_reid.data.people import Colour
 
+Array: TypeAlias = NDArray[np.float64]
 Pixels: TypeAlias = NDArray[np.uint8]
-
-PLACES = ("pavement", "grass", "corridor", "road", "bricks")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def sample_camera(rng: np.random.Generator) -> Camera:
         yaw=float(rng.uniform(-math.pi, math.pi)),
         pitch=float(rng.uniform(0.0, 0.3)),
         mix=tuple(mix.ravel().tolist()),
-        exposure=float(np.exp(rng.uniform(-0.18, 0.12))),
+        exposure=float(np.exp(rng.uniform(-0.22, 0.15))),
         gamma=float(np.exp(rng.uniform(-0.2, 0.2))),
         saturation=float(rng.uniform(0.65, 1.15)),
         haze=float(rng.uniform(0.0, 0.25)),
@@ -78,97 +78,115 @@ def _shade(colour: Colour, gain: float) -> Colour:
     return r, g, b
 
 
-def _backdrop(
-    place: str, rng: np.random.Generator, size: tuple[int, int], line: int
-) -> Image.Image:
-    """The upper half of a place: buildings, trees, doors; ``line`` is where the ground begins."""
-    height, width = size
-    base: Colour = {
-        "pavement": (172, 165, 155),
-        "grass": (150, 178, 196),
-        "corridor": (196, 194, 184),
-        "road": (160, 172, 184),
-        "bricks": (150, 104, 88),
-    }[place]
-    image = Image.new("RGB", (width, height), _shade(base, rng.uniform(0.85, 1.1)))
-    draw = ImageDraw.Draw(image)
-    if place in ("pavement", "corridor"):
-        x = 0.0
-        while x < width:
-            wide = rng.uniform(0.15, 0.3) * height
-            gap = rng.uniform(0.1, 0.25) * height
-            top = rng.uniform(0.04, 0.12) * height
-            low = line if place == "corridor" or rng.random() < 0.3 else 0.7 * line
-            tone = (88, 96, 104) if place == "pavement" else (142, 112, 84)
-            frame = (x, top, x + wide, max(low, top + 2))
-            draw.rectangle(frame, _shade(tone, rng.uniform(0.7, 1.3)), _shade(base, 0.6), 2)
-            x += wide + gap
-    elif place == "bricks":
-        row = max(3, height // 32)
-        for index, y in enumerate(range(0, line, row)):
-            draw.line((0, y, width, y), _shade(base, 0.8))
-            for x in range((index % 2) * row, width, 2 * row):
-                draw.line((x, y, x, y + row), _shade(base, 0.8))
-    elif place == "grass":
-        for _ in range(width * 3 // height):
-            x, r = rng.uniform(0, width), rng.uniform(0.08, 0.2) * height
-            y = line - rng.uniform(0.1, 0.35) * height
-            draw.rectangle((x - 0.1 * r, y, x + 0.1 * r, line), (86, 66, 48))
-            for _ in range(6):
-                dx, dy = rng.normal(0, 0.5 * r, 2)
-                tone = _shade((62, 112, 54), rng.uniform(0.7, 1.3))
-                draw.ellipse((x + dx - r / 2, y + dy - r / 2, x + dx + r / 2, y + dy + r / 2), tone)
-    else:
-        draw.rectangle((0, line - 0.08 * height, width, line), (104, 108, 102))
-        for x in np.arange(rng.uniform(0, 0.2) * height, width, 0.5 * height):
-            tone = _shade((150, 150, 160), rng.uniform(0.5, 1.2))
-            low, wide = line - 0.02 * height, 0.36 * height
-            draw.rounded_rectangle((x, low - 0.14 * height, x + wide, low), 4, tone)
-            draw.rectangle(
-                (x + 0.2 * wide, low - 0.12 * height, x + 0.8 * wide, low - 0.07 * height),
-                (50, 58, 66),
-            )
-    return image
+@dataclass(frozen=True)
+class _Easel:
+    """A place being painted: ``line`` is the height at which the ground begins."""
+
+    draw: ImageDraw.ImageDraw
+    rng: np.random.Generator
+    width: int
+    height: int
+    line: int
 
 
-def _ground(
-    draw: ImageDraw.ImageDraw,
-    place: str,
-    rng: np.random.Generator,
-    size: tuple[int, int],
-    line: int,
-) -> None:
-    """The floor in perspective, lighter in the distance."""
-    height, width = size
-    base: Colour = {
-        "pavement": (158, 154, 146),
-        "grass": (104, 136, 74),
-        "corridor": (168, 158, 140),
-        "road": (96, 98, 102),
-        "bricks": (140, 138, 136),
-    }[place]
-    base = _shade(base, rng.uniform(0.85, 1.1))
-    for y in range(line, height):
-        draw.line((0, y, width, y), _shade(base, 1.08 - 0.2 * (y - line) / (height - line)))
-    if place in ("pavement", "corridor", "bricks"):
-        depth = rng.uniform(1.5, 3.0)
-        for index in range(1, 12):
-            y = line + (height - line) * depth / (depth + 0.6 * index) * 1.2
-            draw.line((0, y, width, y), _shade(base, 0.84), 2)
-        for x in np.arange(-2 * width, 3 * width, 0.3 * height):
-            draw.line((width / 2 + (x - width / 2) * 0.35, line, x, height), _shade(base, 0.84), 2)
-    elif place == "road":
-        kerb = line + 0.12 * (height - line)
-        draw.rectangle((0, line, width, kerb), _shade((168, 166, 160), 1.0))
-        for x in np.arange(0, width, 0.6 * height):
-            y = line + 0.55 * (height - line)
-            draw.rectangle((x, y, x + 0.3 * height, y + 0.03 * height), (214, 212, 204))
-    else:
-        for _ in range(width * 2):
-            x, y = rng.uniform(0, width), rng.uniform(line, height)
-            draw.line(
-                (x, y, x + rng.normal(0, 2), y - 0.02 * height), _shade(base, rng.uniform(0.8, 1.2))
-            )
+Painter: TypeAlias = Callable[[_Easel, Colour], None]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What a place is made of: what stands behind the people, what they stand on."""
+
+    wall: Colour
+    floor: Colour
+    paint_wall: Painter
+    paint_floor: Painter
+
+
+def _paint_openings(easel: _Easel, wall: Colour, tone: Colour, down_to_floor: float) -> None:
+    """Windows and doors: the latter, a share ``down_to_floor`` of them, reach the ground."""
+    x = 0.0
+    while x < easel.width:
+        wide, gap = easel.rng.uniform((0.15, 0.1), (0.3, 0.25)) * easel.height
+        top = easel.rng.uniform(0.04, 0.12) * easel.height
+        low = easel.line * (1.0 if easel.rng.random() < down_to_floor else 0.7)
+        fill = _shade(tone, easel.rng.uniform(0.7, 1.3))
+        easel.draw.rectangle((x, top, x + wide, max(low, top + 2)), fill, _shade(wall, 0.6), 2)
+        x += wide + gap
+
+
+def _paint_windows(easel: _Easel, wall: Colour) -> None:
+    _paint_openings(easel, wall, (88, 96, 104), 0.3)
+
+
+def _paint_doors(easel: _Easel, wall: Colour) -> None:
+    _paint_openings(easel, wall, (142, 112, 84), 1.0)
+
+
+def _paint_bricks(easel: _Easel, wall: Colour) -> None:
+    row = max(3, easel.height // 32)
+    for index, y in enumerate(range(0, easel.line, row)):
+        easel.draw.line((0, y, easel.width, y), _shade(wall, 0.8))
+        for x in range((index % 2) * row, easel.width, 2 * row):
+            easel.draw.line((x, y, x, y + row), _shade(wall, 0.8))
+
+
+def _paint_trees(easel: _Easel, _: Colour) -> None:
+    for _tree in range(3 * easel.width // easel.height):
+        x = easel.rng.uniform(0.0, easel.width)
+        r = easel.rng.uniform(0.04, 0.1) * easel.height
+        y = easel.line - easel.rng.uniform(0.1, 0.35) * easel.height
+        easel.draw.rectangle((x - 0.2 * r, y, x + 0.2 * r, easel.line), (86, 66, 48))
+        for dx, dy in easel.rng.normal(0.0, r, (6, 2)):
+            leaves = _shade((62, 112, 54), easel.rng.uniform(0.7, 1.3))
+            easel.draw.ellipse((x + dx - r, y + dy - r, x + dx + r, y + dy + r), leaves)
+
+
+def _paint_parked_cars(easel: _Easel, wall: Colour) -> None:
+    h, low = easel.height, easel.line - 0.02 * easel.height
+    easel.draw.rectangle((0, easel.line - 0.08 * h, easel.width, easel.line), _shade(wall, 0.65))
+    for x in np.arange(easel.rng.uniform(0.0, 0.2) * h, easel.width, 0.5 * h):
+        paint = _shade((150, 150, 160), easel.rng.uniform(0.5, 1.2))
+        easel.draw.rounded_rectangle((x, low - 0.14 * h, x + 0.36 * h, low), 4, paint)
+        easel.draw.rectangle(
+            (x + 0.07 * h, low - 0.12 * h, x + 0.29 * h, low - 0.07 * h), (50, 58, 66)
+        )
+
+
+def _paint_tiles(easel: _Easel, floor: Colour) -> None:
+    joint, middle = _shade(floor, 0.84), 0.5 * easel.width
+    for share in np.linspace(0.0, 1.0, 9) ** 2:
+        y = easel.line + share * (easel.height - easel.line)
+        easel.draw.line((0, y, easel.width, y), joint, 2)
+    for x in np.arange(-2.0, 2.0, 0.3 * easel.height / easel.width) * easel.width:
+        far = (middle + 0.35 * x, easel.line)
+        easel.draw.line((*far, middle + x, easel.height), joint, 2)
+
+
+def _paint_lanes(easel: _Easel, floor: Colour) -> None:
+    depth = easel.height - easel.line
+    kerb = _shade(floor, 1.7)
+    easel.draw.rectangle((0, easel.line, easel.width, easel.line + 0.12 * depth), kerb)
+    y = easel.line + 0.55 * depth
+    for x in np.arange(0.0, easel.width, 0.6 * easel.height):
+        mark = (x, y, x + 0.3 * easel.height, y + 0.03 * easel.height)
+        easel.draw.rectangle(mark, _shade(floor, 2.2))
+
+
+def _paint_blades(easel: _Easel, floor: Colour) -> None:
+    for _ in range(2 * easel.width):
+        x, y = easel.rng.uniform((0.0, easel.line), (easel.width, easel.height))
+        tip = (x + easel.rng.normal(0.0, 2.0), y - 0.02 * easel.height)
+        easel.draw.line((x, y, *tip), _shade(floor, easel.rng.uniform(0.8, 1.2)))
+
+
+_PLACES = {
+    "pavement": _Place((172, 165, 155), (158, 154, 146), _paint_windows, _paint_tiles),
+    "grass": _Place((150, 178, 196), (104, 136, 74), _paint_trees, _paint_blades),
+    "corridor": _Place((196, 194, 184), (168, 158, 140), _paint_doors, _paint_tiles),
+    "road": _Place((160, 172, 184), (96, 98, 102), _paint_parked_cars, _paint_lanes),
+    "bricks": _Place((150, 104, 88), (140, 138, 136), _paint_bricks, _paint_tiles),
+}
+PLACES = tuple(_PLACES)
 
 
 @lru_cache(maxsize=64)
@@ -183,14 +201,21 @@ def draw_place(camera: Camera, size: tuple[int, int]) -> Image.Image:
         An RGB picture of that height and four times that width. Kept per camera, as every image
         of the camera shows a piece of it; do not write to it.
     """
+    place = _PLACES[camera.place]
     rng = np.random.default_rng(camera.place_seed)
-    fine = (size[0] * 2, size[1] * 8)
-    line = int(camera.horizon * fine[0])
-    image = _backdrop(camera.place, rng, fine, line)
-    _ground(ImageDraw.Draw(image), camera.place, rng, fine, line)
+    height, width = 2 * size[0], 8 * size[1]
+    line = int(camera.horizon * height)
+    wall, floor = (_shade(c, rng.uniform(0.85, 1.1)) for c in (place.wall, place.floor))
+    image = Image.new("RGB", (width, height), wall)
+    easel = _Easel(ImageDraw.Draw(image), rng, width, height, line)
+    place.paint_wall(easel, wall)
+    for y in range(line, height):  # lighter in the distance
+        tone = _shade(floor, 1.08 - 0.2 * (y - line) / (height - line))
+        easel.draw.line((0, y, width, y), tone)
+    place.paint_floor(easel, floor)
     soft = np.asarray(image.reduce(2), dtype=np.float64)
     mean = soft.mean(axis=(0, 1))  # people stand out from what is far away
-    return Image.fromarray((mean + 0.55 * (soft - mean)).astype(np.uint8))
+    return Image.fromarray((mean + 0.6 * (soft - mean)).astype(np.uint8))
 
 
 def draw_occluder(image: Image.Image, rng: np.random.Generator) -> None:
@@ -231,7 +256,7 @@ def record(picture: Array, camera: Camera, rng: np.random.Generator) -> Pixels:
         The recorded image ``(H, W, 3)``.
     """
     height, width, _ = picture.shape
-    gain = camera.exposure * math.exp(rng.normal(0.0, 0.02))
+    gain = camera.exposure * math.exp(rng.normal(0.0, 0.03))
     colour = picture @ np.reshape(camera.mix, (3, 3)).T * gain
     grey = colour @ np.array([0.3, 0.59, 0.11])
     colour = grey[..., None] + camera.saturation * (colour - grey[..., None])

@@ -28,17 +28,11 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from lightning_reid.data.figures import (
-    Garment,
-    Person,
-    Pose,
-    View,
-    draw_figure,
-    sample_person,
-    sample_pose,
-)
+from lightning_reid.data.figures import View, draw_figure
+from lightning_reid.data.people import Garment, Person, Pose, sample_person, sample_pose
 from lightning_reid.data.scenes import (
     PLACES,
+    Array,
     Camera,
     Pixels,
     draw_occluder,
@@ -137,18 +131,20 @@ def draw_person(
     return record(picture, camera, rng)
 
 
-def _lay(picture: np.ndarray, colours: np.ndarray, cover: np.ndarray) -> np.ndarray:
+def _lay(picture: Array, colours: Array, cover: Array) -> Array:
     """Lays a painted figure over a picture."""
-    return picture * (1.0 - cover[..., None]) + colours * cover[..., None]
+    share = cover[..., None]
+    return picture * (1.0 - share) + colours * share
 
 
-def _drop_shadow(picture: np.ndarray, view: View, light: float) -> np.ndarray:
+def _drop_shadow(picture: Array, view: View, light: float) -> Array:
     """Darkens the ground under the feet, away from the light."""
     height, width, _ = picture.shape
     y, x = np.mgrid[:height, :width]
     dx = (x - view.centre + 0.12 * light * view.unit) / (0.2 * view.unit)
     dy = (y - view.ground) / (0.045 * view.unit)
-    return picture * (1.0 - 0.5 * np.exp(-(dx**2) - dy**2))[..., None]
+    dark: Array = 1.0 - 0.5 * np.exp(-(dx**2) - dy**2)
+    return picture * dark[..., None]
 
 
 @lru_cache(maxsize=4096)

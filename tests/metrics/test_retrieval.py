@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import normalize
 
 from lightning_reid import RetrievalMetrics
 from lightning_reid.metrics import query_scores, retrieval_metrics
@@ -118,8 +117,9 @@ def test_class_equals_function_in_any_batches_with_repeats():
 
 def test_camera_normalised_numbers_are_reported_beside():
     embeddings, ids, cameras, is_query, index = columns_of(random_problem(1))
-    identity_part = normalize(torch.eye(12)[ids] + 0.5 * normalize(embeddings, dim=1), dim=1)
-    camera_part = torch.nn.functional.pad(identity_part, (0, 4)) + 3 * torch.eye(16)[12 + cameras]
+    shift = 5 * torch.randn(4, 20, generator=torch.Generator().manual_seed(0))
+    noise = 0.2 * torch.nn.functional.pad(embeddings, (0, 12))
+    camera_part = torch.eye(20)[ids] + noise + shift[cameras]
     metric = RetrievalMetrics(normalize_cameras=True)
     metric.update(camera_part, ids, cameras, is_query, index)
     result = metric.compute()

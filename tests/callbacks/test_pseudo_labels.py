@@ -1,0 +1,254 @@
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from lightning_reid import O2CAP, Market1501, PseudoLabelCallback, PseudoLabels
+from lightning_reid.callbacks import NoClustersError, label_statistics
+from lightning_reid.data import Augmentation
+
+
+class OwnLabels(pl.LightningModule):
+    """Somebody else's module: one linear layer, and labels from a list of givens."""
+
+    def __init__(self, givens):
+        super().__init__()
+        self.layer = torch.nn.Linear(3 * 32 * 16, 4)
+        self.givens = givens
+        self.calls = []
+        self.drawn = []
+
+    def embed(self, images):
+        return torch.nn.functional.normalize(self.layer(images.flatten(1)), dim=1)
+
+    def label(self, features, cameras, epoch):
+        assert not torch.is_grad_enabled()
+        self.calls.append((epoch, features, cameras))
+        hard = self.givens[min(len(self.calls) - 1, len(self.givens) - 1)](len(features))
+        return PseudoLabels(hard)
+
+    def adopt(self, labels, features):
+        self.labels = labels
+
+    def training_step(self, batch, batch_idx):
+        assert set(batch) == {"image", "camera", "index"}
+        self.drawn.append((self.current_epoch, self.labels.hard[batch["index"]]))
+        return self.embed(batch["image"]).sum()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def quarters(n):
+    return torch.arange(n) % 4
+
+
+def halves(n):
+    return torch.arange(n) % 2
+
+
+def first_two_only(n):
+    return torch.where(torch.arange(n) < 8, torch.arange(n) % 2, -1)
+
+
+def one_cluster(n):
+    return torch.zeros(n, dtype=torch.int64)
+
+
+def outliers(n):
+    return torch.full((n,), -1)
+
+
+def data(root, **kwargs):
+    settings = {"batch_size": 8, "batches_per_epoch": 3, "num_workers": 0, **kwargs}
+    return Market1501(root, size=(32, 16), **settings)
+
+
+def fit(root, tmp_path, *givens, callback=None, num_workers=0, **trainer):
+    callback = callback or PseudoLabelCallback()
+    module = OwnLabels(givens)
+    settings = {"max_epochs": 3, "logger": False, "enable_checkpointing": False, **trainer}
+    runner = pl.Trainer(
+        accelerator="cpu",
+        callbacks=[callback],
+        default_root_dir=tmp_path,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **settings,
+    )
+    datamodule = data(root, num_workers=num_workers)
+    runner.fit(module, datamodule)
+    return module, callback, datamodule
+
+
+def test_labels_are_made_before_every_epoch(persons, tmp_path):
+    module, callback, datamodule = fit(persons, tmp_path, quarters)
+    assert [epoch for epoch, *_ in module.calls] == [0, 1, 2, 3]
+    _, features, cameras = module.calls[0]
+    assert len(features) == len(datamodule.train_samples)
+    expected = [datamodule.camera_names.index(s.camera) for s in datamodule.train_samples]
+    assert cameras.tolist() == expected
+    assert len(callback.history) == 4
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_an_epoch_is_drawn_by_its_own_labels(persons, tmp_path, num_workers):
+    # the labels of epoch 0 and 2 leave most images out: a stale batch would show
+    module, *_ = fit(
+        persons, tmp_path, first_two_only, quarters, first_two_only, num_workers=num_workers
+    )
+    for epoch, drawn in module.drawn:
+        assert drawn.max() <= (3 if epoch == 1 else 1)
+        assert drawn.min() >= 0
+
+
+def test_labels_may_be_kept_for_several_epochs(persons, tmp_path):
+    module, *_ = fit(persons, tmp_path, quarters, callback=PseudoLabelCallback(interval=2))
+    assert [epoch for epoch, *_ in module.calls] == [0, 2]
+    with pytest.raises(ValueError, match="interval=0"):
+        PseudoLabelCallback(interval=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [(outliers, "0 clusters .* raise eps"), (one_cluster, "1 clusters .* lower eps")],
+)
+def test_nothing_to_train_on_stops_with_advice(persons, tmp_path, given, message):
+    with pytest.raises(NoClustersError, match=message):
+        fit(persons, tmp_path, given)
+
+
+@pytest.mark.parametrize("given", [outliers, one_cluster])
+def test_a_later_failure_keeps_the_labels_before(persons, tmp_path, given):
+    with pytest.warns(UserWarning, match="labels before are kept"):
+        module, *_ = fit(persons, tmp_path, quarters, given, quarters)
+    assert {epoch for epoch, _ in module.drawn} == {0, 1, 2}
+
+
+def test_fewer_groups_than_a_batch_draws_is_told(persons, tmp_path):
+    module = OwnLabels([halves])
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        callbacks=[PseudoLabelCallback()],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        default_root_dir=tmp_path,
+    )
+    with pytest.warns(UserWarning, match="2 groups are fewer than the 4"):
+        trainer.fit(module, data(persons, batch_size=16))
+    assert len(module.drawn) == 3
+
+
+def test_a_dry_run_labels_one_batch(persons, tmp_path):
+    module = OwnLabels([outliers])
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        fast_dev_run=1,
+        callbacks=[PseudoLabelCallback()],
+        enable_progress_bar=False,
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(module, data(persons, eval_batch_size=8))
+    assert len(module.calls) == 2
+    assert len(module.calls[0][1]) == 8
+    assert len(module.drawn) == 1
+
+
+def test_limited_batches(persons, tmp_path):
+    module, *_ = fit(persons, tmp_path, quarters, limit_train_batches=1)
+    assert len(module.drawn) == 3
+
+
+def test_overfitting_keeps_labels_and_batches(persons, tmp_path):
+    module, *_ = fit(persons, tmp_path, quarters, overfit_batches=2)
+    assert len(module.calls) == 1
+    by_epoch = [torch.cat([d for e, d in module.drawn if e == epoch]) for epoch in range(3)]
+    assert torch.equal(by_epoch[0], by_epoch[1])
+
+
+def test_features_that_are_not_finite_stop(persons, tmp_path):
+    class Broken(OwnLabels):
+        def embed(self, images):
+            return super().embed(images) * float("nan")
+
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        callbacks=[PseudoLabelCallback()],
+        logger=False,
+        enable_progress_bar=False,
+        default_root_dir=tmp_path,
+    )
+    with pytest.raises(ValueError, match="feature of .*bounding_box_train.* is NaN"):
+        trainer.fit(Broken([quarters]), data(persons))
+
+
+def test_a_data_module_without_the_protocol_is_named(tmp_path):
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        callbacks=[PseudoLabelCallback()],
+        logger=False,
+        default_root_dir=tmp_path,
+    )
+    loader = torch.utils.data.DataLoader(torch.zeros(4, 3, 32, 16))
+    with pytest.raises(TypeError, match="needs a data module with label_dataloader"):
+        trainer.fit(OwnLabels([quarters]), loader)
+
+
+def test_identities_are_for_diagnostics_that_can_be_switched_off(persons, tmp_path, monkeypatch):
+    _, callback, _ = fit(persons, tmp_path, quarters)
+    assert "diagnostics/ari" in callback.history[0]
+
+    def leak(self):
+        raise AssertionError("identities were read")
+
+    monkeypatch.setattr(Market1501, "train_identities", property(leak))
+    _, callback, _ = fit(
+        persons, tmp_path, quarters, callback=PseudoLabelCallback(diagnostics=False)
+    )
+    assert not any("diagnostics" in key for key in callback.history[0])
+
+
+def test_statistics():
+    labels = PseudoLabels.from_clusters(
+        torch.tensor([0, 0, 0, 1, 1, -1]), torch.tensor([0, 1, 1, 2, 2, 0]), {"silhouette": 0.25}
+    )
+    before = PseudoLabels(torch.tensor([4, 4, 4, 2, 2, 2]))
+    stats = label_statistics(labels, torch.tensor([0, 1, 1, 2, 2, 0]), before)
+    assert stats["labels/clusters"] == 2
+    assert stats["labels/proxies"] == 3
+    assert stats["labels/outliers"] == 1
+    assert stats["labels/cross_camera_share"] == 0.5
+    assert stats["labels/stability"] == 1
+    assert stats["labels/silhouette"] == 0.25
+    assert stats["labels/size_median"] == 2.5
+
+
+def test_a_resumed_run_goes_on_with_its_labels(persons, tmp_path):
+    def train(epochs, ckpt_path=None):
+        pl.seed_everything(0, verbose=False)
+        module = O2CAP(backbone="shufflenet_v2_x0_5", weights=None, eps=0.7, min_samples=2, k1=8)
+        checkpoint = pl.callbacks.ModelCheckpoint(
+            tmp_path / f"{epochs}", save_last=True, save_top_k=0, save_on_train_epoch_end=True
+        )
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            max_epochs=epochs,
+            callbacks=[checkpoint],
+            logger=False,
+            enable_progress_bar=False,
+            default_root_dir=tmp_path,
+        )
+        datamodule = data(persons, augmentation=Augmentation(flip=0, pad=0, erase=0))
+        trainer.fit(module, datamodule, ckpt_path=ckpt_path, weights_only=True)
+        return module
+
+    whole = train(3)
+    train(2)
+    resumed = train(3, ckpt_path=tmp_path / "2" / "last.ckpt")
+    assert torch.equal(resumed.current_labels().hard, whole.current_labels().hard)
+    for ours, theirs in zip(resumed.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+    torch.testing.assert_close(resumed.memory, whole.memory, rtol=0, atol=0)

@@ -1,0 +1,29 @@
+"""Run the command line inside the test process."""
+
+import os
+
+from lightning_reid.cli import main
+
+# a network of nine layers would do, but it has to be one that people use
+SMALL = [
+    "--model=O2CAP",
+    "--model.backbone=shufflenet_v2_x0_5",
+    "--model.weights=null",
+    "--data.size=[32,16]",
+    "--data.batch_size=8",
+    "--data.images_per_group=4",
+    "--data.batches_per_epoch=3",
+    "--data.num_workers=0",
+    "--trainer.accelerator=cpu",
+    "--trainer.max_epochs=2",
+    "--trainer.enable_progress_bar=false",
+]
+
+
+def run(command, root, folder, *options):
+    """``lightning-reid <command>`` on a Market-1501 layout, with a small network."""
+    os.environ.pop("PL_GLOBAL_SEED", None)
+    data = ["--data=Market1501", f"--data.root={root}"]
+    # class names first: options of a class follow it
+    args = [command, SMALL[0], *data, *SMALL[1:], f"--run_dir={folder}", *options]
+    return main(args)

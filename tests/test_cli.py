@@ -1,0 +1,233 @@
+import csv
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from command_line import run
+
+from lightning_reid import CAP, O2CAP
+from lightning_reid.cli import main
+from lightning_reid.data import UnreadableImageError
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+EASY = ["--model.eps=0.7", "--model.min_samples=2", "--model.k1=8"]
+
+
+@pytest.fixture(scope="module")
+def trained(persons, tmp_path_factory):
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    return folder, run("fit", persons, folder, *EASY)
+
+
+def logged(folder):
+    with (folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return {k: float(v) for row in rows for k, v in row.items() if v}
+
+
+def test_a_run_leaves_everything_in_one_folder(trained):
+    folder, _ = trained
+    assert (folder / "checkpoints" / "last.ckpt").is_file()
+    assert (folder / "pictures" / "rankings.png").is_file()
+    assert list(folder.glob("events.out.tfevents.*"))
+    assert yaml.safe_load((folder / "config.yaml").read_text())["run_dir"] == str(folder)
+    log = logged(folder)
+    assert {"labels/clusters", "labels/outliers", "labels/proxies"} <= set(log)
+    assert {"labels/silhouette", "labels/stability", "diagnostics/ari", "test/mAP"} <= set(log)
+    assert {"labels/seconds/extraction", "labels/seconds/neighbors"} <= set(log)
+
+
+def test_fit_ends_with_a_table(trained, persons, tmp_path, capsys):
+    run("fit", persons, tmp_path / "run", *EASY, "--trainer.max_epochs=1")
+    printed = capsys.readouterr().out
+    assert "untrained" in printed
+    assert "mAP" in printed
+    assert str(tmp_path / "run") in printed.replace("\n", "")
+
+
+def test_test_reproduces_what_fit_ended_with(trained, persons):
+    folder, fitted = trained
+    ended = logged(folder)["test/mAP"]
+    assert fitted.trainer.callback_metrics["test/mAP"] == pytest.approx(ended)
+    again = run("test", persons, folder, f"--ckpt_path={folder}/checkpoints/last.ckpt")
+    assert float(again.trainer.callback_metrics["test/mAP"]) == ended
+    assert (folder / "test" / "metrics.csv").is_file()
+    assert logged(folder)["test/mAP"] == ended  # the run's own log is left alone
+
+
+def test_last_is_the_newest_run(trained, persons):
+    folder, _ = trained
+    again = run("validate", persons, folder, "--ckpt_path=last")
+    mean = again.trainer.callback_metrics["test_monitor/mAP"]
+    assert float(mean) == logged(folder)["test/mAP"]
+
+
+def test_predict_gives_embeddings(trained, persons):
+    folder, _ = trained
+    made = run("predict", persons, folder, "--ckpt_path=last")
+    datamodule = made.datamodule
+    assert len(datamodule.paths("test")) == len(datamodule.predict_dataloader().dataset)
+
+
+def test_a_second_run_gets_a_folder_of_its_own(trained, persons):
+    folder, _ = trained
+    run("fit", persons, folder, *EASY, "--trainer.max_epochs=1", "--evaluate=false")
+    second = folder.with_name("first-2")
+    assert (second / "checkpoints" / "last.ckpt").is_file()
+    shutil.rmtree(second)
+
+
+def test_resume_goes_on_in_the_folder(persons, tmp_path):
+    folder = tmp_path / "run"
+    run("fit", persons, folder, *EASY, "--trainer.max_epochs=1")
+    resumed = run("fit", persons, folder, *EASY, "--ckpt_path=last")
+    assert resumed.trainer.current_epoch == 2
+    assert not (tmp_path / "run-2").exists()
+
+
+@pytest.mark.parametrize("method", [CAP, O2CAP])
+@pytest.mark.parametrize("config", ["market1501", "synthetic_persons"])
+def test_method_and_data_configs_compose(method, config, persons, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(
+            [
+                "fit",
+                f"--config={CONFIGS}/methods/{method.__name__.lower()}.yaml",
+                f"--config={CONFIGS}/data/{config}.yaml",
+                f"--data.root={persons}",
+                "--print_config",
+            ]
+        )
+    assert stop.value.code == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert shown["model"]["class_path"].endswith(method.__name__)
+    assert shown["data"]["init_args"]["root"] == str(persons)
+
+
+def test_configs_interpolate(persons, tmp_path, capsys):
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "data:\n  class_path: Market1501\n  init_args:\n    root: here\n    batch_size: 16\n"
+        "    eval_batch_size: ${.batch_size}\n"
+    )
+    with pytest.raises(SystemExit):
+        main(["fit", "--model=O2CAP", f"--config={config}", "--print_config"])
+    assert yaml.safe_load(capsys.readouterr().out)["data"]["init_args"]["eval_batch_size"] == 16
+
+
+def test_a_dry_run_takes_every_path(persons, tmp_path):
+    run("fit", persons, tmp_path / "dry", "--trainer.fast_dev_run=true", "--data.val=test")
+
+
+def test_the_test_set_can_be_watched_but_under_its_own_name(persons, tmp_path):
+    made = run("fit", persons, tmp_path / "run", *EASY, "--data.val=test", "--evaluate=false")
+    assert "test_monitor/mAP" in made.trainer.callback_metrics
+    assert "val/mAP" not in made.trainer.callback_metrics
+
+
+def fails(capsys, *args):
+    with pytest.raises(SystemExit) as stop:
+        run(*args)
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_a_misspelt_option_is_named(persons, tmp_path, capsys):
+    assert "learning_rat" in fails(capsys, "fit", persons, tmp_path, "--model.learning_rat=1")
+
+
+def test_a_misspelt_key_in_a_config_is_named(persons, tmp_path, capsys):
+    config = tmp_path / "config.yaml"
+    config.write_text("model:\n  class_path: O2CAP\n  init_args:\n    tempreature: 0.1\n")
+    with pytest.raises(SystemExit):
+        main(["fit", f"--config={config}", "--data=Market1501", f"--data.root={persons}"])
+    assert "tempreature" in capsys.readouterr().err
+
+
+def test_missing_data_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere/bounding_box_train"):
+        run("fit", tmp_path / "nowhere", tmp_path / "run")
+
+
+def test_an_unreadable_image_is_named(persons, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(persons, copy)
+    broken = sorted((copy / "bounding_box_train").iterdir())[5]
+    broken.write_bytes(b"broken")
+    with pytest.raises(UnreadableImageError, match=broken.name):
+        run("fit", copy, tmp_path / "run", *EASY)
+
+
+def test_query_without_gallery_is_named(persons, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(persons, copy)
+    shutil.rmtree(copy / "bounding_box_test")
+    with pytest.raises(FileNotFoundError, match="bounding_box_test"):
+        run("test", copy, tmp_path / "run")
+
+
+def test_queries_without_a_match_are_told(persons, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(persons, copy)
+    for file in (copy / "bounding_box_test").iterdir():
+        if not file.name.startswith("0000"):
+            file.unlink()
+    with pytest.raises(ValueError, match="none of the .* query images in .* has a match"):
+        run("test", copy, tmp_path / "run")
+
+
+def test_one_camera_trains_with_a_warning_and_cannot_be_tested(persons, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(persons, copy)
+    for file in copy.glob("*/*_c[23]*"):
+        file.unlink()
+    with pytest.warns(UserWarning, match="one camera, 'c1'"):
+        run("fit", copy, tmp_path / "run", *EASY, "--evaluate=false")
+    with pytest.raises(ValueError, match=r"another camera \(cameras: c1\)"):
+        run("test", copy, tmp_path / "run")
+
+
+def test_a_checkpoint_of_another_method_is_named(trained, persons):
+    folder, _ = trained
+    with pytest.raises(ValueError, match="written by O2CAP, the model is CAP"):
+        run("fit", persons, folder, "--model=CAP", f"--ckpt_path={folder}/checkpoints/last.ckpt")
+
+
+def test_a_missing_checkpoint_is_named(persons, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing.ckpt"):
+        run("test", persons, tmp_path / "run", "--ckpt_path=nothing.ckpt")
+    with pytest.raises(FileNotFoundError, match="last.ckpt"):
+        run("test", persons, tmp_path / "run", "--ckpt_path=last")
+
+
+def test_weights_that_do_not_fit_are_named(persons, tmp_path):
+    weights = tmp_path / "other.pth"
+    torch.save({"conv.weight": torch.zeros(3)}, weights)
+    with pytest.raises(ValueError, match=r"other.pth does not fit .*shufflenet"):
+        run("fit", persons, tmp_path / "run", f"--model.weights={weights}")
+
+
+def test_a_checkpoint_loads_without_its_pretrained_weights(trained):
+    folder, fitted = trained
+    loaded = O2CAP.load_from_checkpoint(folder / "checkpoints" / "last.ckpt")
+    images = torch.rand(2, 3, 32, 16)
+    torch.testing.assert_close(loaded.eval().embed(images), fitted.model.eval().embed(images))
+    assert loaded.current_labels().num_clusters >= 2
+
+
+def test_a_checkpoint_is_tested_without_its_pretrained_weights(trained, persons):
+    folder, _ = trained
+    run("test", persons, folder, "--ckpt_path=last", "--model.weights=nowhere.pth")
+
+
+def test_module_runs_as_a_program():
+    done = subprocess.run(
+        [sys.executable, "-m", "lightning_reid", "--help"], capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert {"fit", "validate", "test", "predict"} <= set(done.stdout.replace(",", " ").split())
