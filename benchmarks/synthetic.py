@@ -268,8 +268,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, help="where to draw; default: a temporary folder")
     parser.add_argument("--train-minutes", type=float, default=10.0)
+    parser.add_argument("--threads", type=int, help="of the network; default: one for each core")
     parser.add_argument("--json", type=Path, help="file to write the numbers to")
     arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as folder:
         root = arguments.root or Path(folder) / "synthetic_persons"
         result = measure(root, arguments.train_minutes)

@@ -91,8 +91,13 @@ class ReIDCLI(LightningCLI):
         return dict(self.trainer.test(self.model, self.datamodule, verbose=False)[0])
 
 
-def main(args: ArgsType = None) -> ReIDCLI:
-    """Run the command line.
+def main() -> None:
+    """Run the command line of this process."""
+    run_command_line()
+
+
+def run_command_line(args: ArgsType = None) -> ReIDCLI:
+    """Run a command and return what it was run with: trainer, model, data module.
 
     Args:
         args: instead of the process's own arguments.
@@ -107,11 +112,12 @@ def main(args: ArgsType = None) -> ReIDCLI:
         auto_configure_optimizers=False,
         parser_kwargs={"parser_mode": "omegaconf+"},
         trainer_defaults={
+            "log_every_n_steps": 10,
             "callbacks": [
                 # every epoch, whatever the validation does: labels and memory belong together
                 ModelCheckpoint(save_last=True, save_top_k=0, save_on_train_epoch_end=True),
                 RankingPicture(),
-            ]
+            ],
         },
         args=args,
     )

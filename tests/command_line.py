@@ -2,7 +2,7 @@
 
 import os
 
-from lightning_reid.cli import main
+from lightning_reid.cli import run_command_line
 
 # a network of nine layers would do, but it has to be one that people use
 SMALL = [
@@ -26,4 +26,4 @@ def run(command, root, folder, *options):
     data = ["--data=Market1501", f"--data.root={root}"]
     # class names first: options of a class follow it
     args = [command, SMALL[0], *data, *SMALL[1:], f"--run_dir={folder}", *options]
-    return main(args)
+    return run_command_line(args)

@@ -10,7 +10,7 @@ import yaml
 from command_line import run
 
 from lightning_reid import CAP, O2CAP
-from lightning_reid.cli import main
+from lightning_reid.cli import run_command_line
 from lightning_reid.data import UnreadableImageError
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -47,6 +47,7 @@ def test_fit_ends_with_a_table(trained, persons, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "untrained" in printed
     assert "mAP" in printed
+    assert "silhouette" in printed
     assert str(tmp_path / "run") in printed.replace("\n", "")
 
 
@@ -94,7 +95,7 @@ def test_resume_goes_on_in_the_folder(persons, tmp_path):
 @pytest.mark.parametrize("config", ["market1501", "synthetic_persons"])
 def test_method_and_data_configs_compose(method, config, persons, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
-        main(
+        run_command_line(
             [
                 "fit",
                 f"--config={CONFIGS}/methods/{method.__name__.lower()}.yaml",
@@ -116,7 +117,7 @@ def test_configs_interpolate(persons, tmp_path, capsys):
         "    eval_batch_size: ${.batch_size}\n"
     )
     with pytest.raises(SystemExit):
-        main(["fit", "--model=O2CAP", f"--config={config}", "--print_config"])
+        run_command_line(["fit", "--model=O2CAP", f"--config={config}", "--print_config"])
     assert yaml.safe_load(capsys.readouterr().out)["data"]["init_args"]["eval_batch_size"] == 16
 
 
@@ -145,7 +146,9 @@ def test_a_misspelt_key_in_a_config_is_named(persons, tmp_path, capsys):
     config = tmp_path / "config.yaml"
     config.write_text("model:\n  class_path: O2CAP\n  init_args:\n    tempreature: 0.1\n")
     with pytest.raises(SystemExit):
-        main(["fit", f"--config={config}", "--data=Market1501", f"--data.root={persons}"])
+        run_command_line(
+            ["fit", f"--config={config}", "--data=Market1501", f"--data.root={persons}"]
+        )
     assert "tempreature" in capsys.readouterr().err
 
 

@@ -71,6 +71,11 @@ class PseudoLabelCallback(pl.Callback):
             self.labels = PseudoLabels.from_state_dict(state_dict["labels"])
         self.history = list(state_dict["history"])
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Forget an earlier run; a checkpoint that is resumed is read after this."""
+        if stage == "fit":
+            self.labels, self.history = None, []
+
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Label for the first epoch, or hand out the labels that a checkpoint brought."""
         # not later: the first batches are drawn before on_train_start

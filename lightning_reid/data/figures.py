@@ -186,42 +186,6 @@ def _torso(person: Person, view: View) -> list[Part]:
     return parts
 
 
-def _torso(person: Person, view: View) -> list[Part]:
-    """The trunk from neck to hem, the skirt, and what the front shows."""
-    b = person.build
-    parts = []
-    waist = [(0.54, 0.088 * b, 0.065 * b), (0.48, 0.098 * b, 0.075 * b)]
-    if person.bottom_kind in ("skirt", "dress"):
-        end = 0.5 - 0.5 * person.leg
-        flare = [(0.54, 0.085 * b, 0.065 * b), (end, 0.135 * b, 0.115 * b)]
-        parts.append(trunk(view, flare, -0.12, person.bottom))
-    else:
-        parts.append(trunk(view, waist, -0.12, person.bottom))
-    shoulder = [
-        (0.845, 0.03, 0.03),
-        (0.835, 0.06 * b, 0.045 * b),
-        (0.822, 0.1 * b, 0.055 * b),
-        (0.79, 0.122 * b, 0.066 * b),
-        (0.72, 0.11 * b, 0.08 * b),
-        (0.62, 0.095 * b, 0.07 * b),
-        (0.54, 0.098 * b, 0.074 * b),
-    ]
-    hem = min(person.hem, 0.53)
-    shoulder.append((hem, 0.104 * b + 0.05 * (0.53 - hem), 0.082 * b + 0.05 * (0.53 - hem)))
-    parts.append(trunk(view, shoulder, 0.0, person.top))
-    facing = math.cos(view.pose.yaw)
-    if person.inner is not None and facing > 0.15:
-        band = [(0.83, 0.03 * facing, 0.0), (0.7, 0.042 * facing, 0.0), (hem, 0.05 * facing, 0.0)]
-        parts.append(trunk(view, band, 0.0, person.inner, front=0.07 * b))
-    elif person.top.pattern == "logo" and abs(facing) > 0.25:
-        centre, _ = view.project(0.0, 0.7, math.copysign(0.07 * b, facing))
-        mark = blob(
-            centre, 0.055 * view.unit * abs(facing), 0.05 * view.unit, 0.0, person.top.accent
-        )
-        parts.append(mark)
-    return parts
-
-
 def _arms(person: Person, view: View) -> list[Part]:
     """Both arms, swinging against the legs, with their sleeves."""
     parts = []

@@ -47,7 +47,26 @@ class Garment:
 class Person:
     """What stays the same about a person in every image.
 
-    Lengths are in body heights; ``sleeve`` and ``leg`` say which share of arm and leg is covered.
+    Attributes:
+        height: Share of the usual height.
+        build: Share of the usual width.
+        skin: Colour of face, arms and legs.
+        hair: ``short``, ``long``, ``bun``, ``bald`` or ``afro``.
+        hair_colour: Colour of the hair.
+        hat: ``none``, ``cap`` or ``beanie``.
+        hat_colour: Colour of the hat.
+        top: Shirt, jacket or upper part of a dress.
+        hem: Where the top ends, in body heights above the ground.
+        sleeve: Covered share of the arm; 1 to the wrist.
+        sleeve_colour: Colour of sleeves unlike the top.
+        inner: Colour of the shirt under an open jacket.
+        bottom: What the legs wear.
+        bottom_kind: ``trousers``, ``shorts``, ``skirt`` or ``dress``.
+        leg: Covered share of the leg; 1 to the ankle.
+        shoes: Colour of the shoes.
+        bag: ``none``, ``backpack``, ``shoulder`` or ``handbag``.
+        bag_colour: Colour of the bag.
+        bag_side: -1 on the right, 1 on the left.
     """
 
     height: float
@@ -73,7 +92,16 @@ class Person:
 
 @dataclass(frozen=True)
 class Pose:
-    """What changes from image to image: angles in radians, ``yaw`` 0 facing the camera."""
+    """What changes from image to image; angles in radians.
+
+    Attributes:
+        yaw: Turn about the vertical; 0 faces the camera.
+        pitch: How far the camera looks down.
+        stride: Widest angle of the legs.
+        swing: Widest angle of the arms.
+        phase: Where in a step the person is.
+        lean: Sideways slant.
+    """
 
     yaw: float
     pitch: float

@@ -27,8 +27,22 @@ Pixels: TypeAlias = NDArray[np.uint8]
 class Camera:
     """What stays the same about a camera: its place, viewpoint, light and response.
 
-    ``mix`` is a 3x3 colour matrix, row by row; ``blur`` is in image heights; the rest are shares of
-    the full range. ``place_seed`` draws the objects of the place.
+    Attributes:
+        place: One of ``PLACES``.
+        place_seed: Draws what stands there.
+        horizon: Where the ground begins, in image heights from the top.
+        light: Where the light comes from: -1 the left, 1 the right.
+        yaw: How people mostly face it; 0 looking into it.
+        pitch: How far it looks down, in radians.
+        mix: Colour matrix, 3x3 row by row.
+        exposure: Gain.
+        gamma: Exponent of the tone curve.
+        saturation: Share of the colour that is kept.
+        haze: Share of the light that is scattered.
+        haze_colour: Colour of that light.
+        blur: Radius in image heights.
+        noise: Standard deviation, as a share of the full range.
+        quality: Of the JPEG files.
     """
 
     place: str

@@ -72,6 +72,18 @@ class SyntheticSettings:
     seed: int
     version: int = 1  # raise it whenever the drawing changes
 
+    def __post_init__(self) -> None:
+        if self.num_cameras < 2 or self.images_per_camera < 1:
+            raise ValueError(
+                "people are matched between cameras: num_cameras must be at least 2 and "
+                f"images_per_camera at least 1, not {self.num_cameras} and "
+                f"{self.images_per_camera}"
+            )
+        if self.num_train_identities + self.num_test_identities >= _DISTRACTORS:
+            raise ValueError(
+                f"there must be fewer than {_DISTRACTORS} identities: names have four digits"
+            )
+
 
 @dataclass(frozen=True)
 class _Shot:
@@ -233,7 +245,7 @@ def draw_synthetic_persons(
         num_train_identities: People in the training images.
         num_test_identities: Other people, in the query and gallery images.
         num_cameras: Cameras; each person is seen by at least two and by most of them.
-        images_per_camera: Images of a person under one camera, one more or less.
+        images_per_camera: Images of a person under one camera, one more or less; at least two.
         num_distractors: Gallery images of further people that no query asks for, identity 0000.
         size: Height and width of the images.
         seed: What everything is drawn from.
@@ -243,7 +255,7 @@ def draw_synthetic_persons(
         The folder.
 
     Raises:
-        ValueError: If the folder holds something else.
+        ValueError: If the folder holds something else, or there are fewer than two cameras.
     """
     root = Path(root)
     settings = SyntheticSettings(

@@ -188,5 +188,7 @@ class ReIDModule(pl.LightningModule, ABC):
         return [t.flatten(0, 1) for t in gathered if isinstance(t, Tensor)]
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """Every method relabels through one :class:`~lightning_reid.PseudoLabelCallback`."""
-        return [PseudoLabelCallback()]
+        """A :class:`~lightning_reid.PseudoLabelCallback`, unless the Trainer was given one."""
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        given = any(isinstance(callback, PseudoLabelCallback) for callback in callbacks)
+        return [] if given else [PseudoLabelCallback()]

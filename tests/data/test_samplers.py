@@ -29,7 +29,7 @@ def test_batches_hold_whole_distinct_groups():
 def test_enough_images_means_none_twice():
     for batch in batches_of(sampler()):
         for group in batch:
-            size = (GROUPS == GROUPS[group[0]]).sum()
+            size = (GROUPS[group[0]] == GROUPS).sum()
             if size >= 4:
                 assert len(set(group)) == 4
             else:
@@ -50,9 +50,7 @@ def test_every_image_is_drawn_in_time():
 
 def test_ranks_share_the_batches_of_one():
     alone = batches_of(sampler(batch_size=16, images=4))
-    shares = [
-        batches_of(sampler(batch_size=8, images=4, num_replicas=2, rank=r)) for r in range(2)
-    ]
+    shares = [batches_of(sampler(batch_size=8, images=4, num_replicas=2, rank=r)) for r in range(2)]
     np.testing.assert_array_equal(np.concatenate(shares, axis=1), alone)
 
 
@@ -100,5 +98,7 @@ def test_errors_name_the_cause():
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_shards_hold_everything_once(world):
     shards = [list(ShardSampler(range(10), world, rank)) for rank in range(world)]
-    assert sorted(sum(shards, [])) == list(range(10))
-    assert [len(ShardSampler(range(10), world, r)) for r in range(world)] == [len(s) for s in shards]
+    assert sorted(i for shard in shards for i in shard) == list(range(10))
+    assert [len(ShardSampler(range(10), world, r)) for r in range(world)] == [
+        len(s) for s in shards
+    ]

@@ -96,6 +96,11 @@ def test_a_foreign_folder_is_an_error(tmp_path):
     assert [f.name for f in tmp_path.iterdir()] == ["holiday.jpg"]
 
 
+def test_one_camera_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="num_cameras"):
+        draw_synthetic_persons(tmp_path / "persons", **SMALL | {"num_cameras": 1})
+
+
 def test_an_empty_folder_is_filled(tmp_path):
     root = tmp_path / "persons"
     root.mkdir()
