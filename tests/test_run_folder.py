@@ -1,0 +1,49 @@
+import pytest
+
+from lightning_reid.run_folder import RunFolder
+
+
+def finished(folder):
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "last.ckpt").touch()
+    return folder
+
+
+def test_a_fresh_run_never_writes_into_another(tmp_path):
+    wanted = tmp_path / "run"
+    assert RunFolder.choose("fit", wanted, None) == RunFolder(wanted)
+    finished(wanted)
+    assert RunFolder.choose("fit", wanted, None).path == tmp_path / "run-2"
+    finished(tmp_path / "run-2")
+    finished(tmp_path / "run-10")
+    finished(tmp_path / "run-other")
+    assert RunFolder.choose("fit", wanted, None).path == tmp_path / "run-3"
+
+
+def test_last_is_the_newest_with_a_checkpoint(tmp_path):
+    finished(tmp_path / "run")
+    newest = finished(tmp_path / "run-10")
+    (tmp_path / "run-11").mkdir()
+    chosen = RunFolder.choose("fit", tmp_path / "run", "last")
+    assert chosen == RunFolder(newest, newest / "checkpoints" / "last.ckpt")
+
+
+def test_a_checkpoint_tells_its_run(tmp_path):
+    run = finished(tmp_path / "run")
+    file = run / "checkpoints" / "last.ckpt"
+    assert RunFolder.choose("fit", tmp_path / "other", str(file)).path == run
+    assert RunFolder.choose("test", tmp_path / "other", str(file)).path == run / "test"
+
+
+def test_a_checkpoint_from_elsewhere_is_only_read(tmp_path):
+    file = tmp_path / "downloaded.ckpt"
+    file.touch()
+    chosen = RunFolder.choose("test", tmp_path / "run", str(file))
+    assert chosen == RunFolder(tmp_path / "run" / "test", file)
+
+
+def test_what_is_missing_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no checkpoint .*nothing"):
+        RunFolder.choose("test", tmp_path, str(tmp_path / "nothing.ckpt"))
+    with pytest.raises(FileNotFoundError, match="last.ckpt"):
+        RunFolder.choose("fit", tmp_path / "run", "last")
