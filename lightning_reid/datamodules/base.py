@@ -44,7 +44,7 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         images_per_group: images of each proxy or cluster in a batch; 4 in CAP and O2CAP.
         batches_per_epoch: training batches in an epoch; 400 in O2CAP.
         eval_batch_size: images in a batch that is only embedded; changes speed, not results.
-        num_workers: processes that load images.
+        num_workers: processes that load images; None: one fewer than there are cores, at most 4.
         augmentation: how training images are varied.
         val: ``"test"`` watches the test set during ``fit`` under ``test_monitor/...``, a name that
             should never drive a checkpoint; None: no validation.
@@ -60,7 +60,7 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         images_per_group: int = 4,
         batches_per_epoch: int = 400,
         eval_batch_size: int = 128,
-        num_workers: int = 4,
+        num_workers: int | None = None,
         augmentation: Augmentation | None = None,
         val: Literal["test"] | None = None,
         seed: int | None = None,
@@ -72,7 +72,7 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         self.images_per_group = images_per_group
         self.batches_per_epoch = batches_per_epoch
         self.eval_batch_size = eval_batch_size
-        self.num_workers = num_workers
+        self.num_workers = min(4, (os.cpu_count() or 1) - 1) if num_workers is None else num_workers
         self.augmentation = augmentation or Augmentation()
         self.val = val
         self.seed = seed
