@@ -226,7 +226,8 @@ def _shown(trainer: pl.Trainer, loader: Iterable[dict[str, Tensor]]) -> Iterator
     limit = int(trainer.limit_train_batches) if trainer.fast_dev_run else None  # type: ignore[attr-defined]
     total = len(loader) if limit is None else min(limit, len(loader))  # type: ignore[arg-type]
     hidden = trainer.progress_bar_callback is None or not trainer.is_global_zero
-    bar = tqdm(loader, "Extracting features", total, leave=False, disable=hidden)
+    # None: no bar where nobody watches, such as in a log file
+    bar = tqdm(loader, "Extracting features", total, leave=False, disable=hidden or None)
     for i, batch in enumerate(bar):
         if i == limit:
             return
