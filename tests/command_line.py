@@ -20,10 +20,14 @@ SMALL = [
 ]
 
 
-def run(command, root, folder, *options):
-    """``lightning-reid <command>`` on a Market-1501 layout, with a small network."""
-    os.environ.pop("PL_GLOBAL_SEED", None)
+def arguments(command, root, folder, *options):
+    """What to type for a command on a Market-1501 layout, with a small network."""
     data = ["--data=Market1501", f"--data.root={root}"]
     # class names first: options of a class follow it
-    args = [command, SMALL[0], *data, *SMALL[1:], f"--run_dir={folder}", *options]
-    return run_command_line(args)
+    return [command, SMALL[0], *data, *SMALL[1:], f"--run_dir={folder}", *options]
+
+
+def run(command, root, folder, *options):
+    """``lightning-reid <command>``; see :func:`arguments`."""
+    os.environ.pop("PL_GLOBAL_SEED", None)
+    return run_command_line(arguments(command, root, folder, *options))

@@ -218,7 +218,7 @@ def label_statistics(
         "labels/size_q90": float(large),
         "labels/cross_camera_share": float((spread > 1).mean()),
         "labels/stability": rand_agreement(before.hard, labels.hard) if before else float("nan"),
-        **{f"labels/{key}": value for key, value in labels.statistics.items()},
+        **{f"labels/{key}": float(value) for key, value in labels.statistics.items()},
     }
 
 

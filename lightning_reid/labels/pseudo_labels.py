@@ -98,7 +98,8 @@ class PseudoLabels:
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain types only, so that a checkpoint loads without running code."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        state = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**state, "statistics": {k: float(v) for k, v in self.statistics.items()}}
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Any]) -> PseudoLabels:

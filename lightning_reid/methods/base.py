@@ -158,8 +158,14 @@ class ReIDModule(pl.LightningModule, ABC):
                 f"choose --model={method} or start from its backbone with --model.weights=<file>"
             )
         if saved["labels"] is not None:
-            self.labels = PseudoLabels.from_state_dict(saved["labels"]).to(self.device)
+            self.labels = PseudoLabels.from_state_dict(saved["labels"])
             self.load_training_state(saved["state"])
+
+    def on_fit_start(self) -> None:
+        """Bring what a checkpoint restored to the device that the network has moved to since."""
+        if self.labels is not None:
+            self.labels = self.labels.to(self.device)
+            self.load_training_state(self.training_state())
 
     def training_state(self) -> dict[str, Tensor]:
         """What training needs beside the weights and labels, such as a memory."""

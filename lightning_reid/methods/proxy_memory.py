@@ -75,7 +75,7 @@ class ProxyMemoryModule(ReIDModule):
         return {"memory": self.memory}
 
     def load_training_state(self, state: dict[str, Tensor]) -> None:
-        """Take back the memory."""
+        """Take back the memory, on the network's device."""
         self._take_labels(self.current_labels())
         self.memory = state["memory"].to(self.device)
 
