@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_info
 from pytorch_lightning.utilities.seed import isolate_rng
 
 # configs name the classes of these packages without their path
 import lightning_reid.datamodules
 import lightning_reid.methods  # noqa: F401
-from lightning_reid.callbacks import PseudoLabelCallback, RankingPicture
+from lightning_reid.callbacks import EmbeddingWriter, PseudoLabelCallback, RankingPicture
 from lightning_reid.datamodules import ReIDDataModule
+from lightning_reid.loggers import ContinuedCSVLogger
 from lightning_reid.methods import ReIDModule
 from lightning_reid.report import print_summary
-from lightning_reid.run_folder import RunFolder
+from lightning_reid.run_folder import LAST, RunFolder
 
 
 class ReIDCLI(LightningCLI):
@@ -61,13 +64,16 @@ class ReIDCLI(LightningCLI):
         path = str(self.folder.path)
         settings = {"default_root_dir": path, **kwargs}
         if self._get(self.config_init, "trainer")["logger"] in (None, True):
-            settings["logger"] = [CSVLogger(path, name="", version="")]
+            settings["logger"] = [ContinuedCSVLogger(path, name="", version="")]
             if self.subcommand == "fit":
                 settings["logger"].append(TensorBoardLogger(path, name="", version=""))
         return super().instantiate_trainer(**settings)
 
     def before_fit(self) -> None:
         """Measure the untrained network, for comparison."""
+        rank_zero_info(
+            f"Writing to {self.folder.path}; if interrupted, add --ckpt_path last to go on"
+        )
         self.before: dict[str, float] = {}
         if self._evaluates() and not self.folder.checkpoint:
             with isolate_rng():
@@ -102,6 +108,8 @@ def run_command_line(args: ArgsType = None) -> ReIDCLI:
     Args:
         args: instead of the process's own arguments.
     """
+    # Lightning's own business with the newest torch
+    warnings.filterwarnings("ignore", ".*LeafSpec.*")
     return ReIDCLI(
         ReIDModule,
         ReIDDataModule,
@@ -114,9 +122,15 @@ def run_command_line(args: ArgsType = None) -> ReIDCLI:
         trainer_defaults={
             "log_every_n_steps": 10,
             "callbacks": [
-                # every epoch, whatever the validation does: labels and memory belong together
-                ModelCheckpoint(save_last=True, save_top_k=0, save_on_train_epoch_end=True),
+                # after every epoch, whatever the validation does, in one file; with save_last
+                # alone Lightning writes it only when training ends
+                ModelCheckpoint(
+                    filename=LAST.stem,
+                    enable_version_counter=False,
+                    save_on_train_epoch_end=True,
+                ),
                 RankingPicture(),
+                EmbeddingWriter(),
             ],
         },
         args=args,

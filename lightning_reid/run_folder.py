@@ -25,7 +25,8 @@ class RunFolder:
     def choose(cls, command: str, wanted: str | Path, checkpoint: str | None) -> RunFolder:
         """Find the folder for a command.
 
-        A ``fit`` from scratch gets ``wanted`` or, if that is taken, ``wanted-2``, ``wanted-3``, ...
+        A ``fit`` from scratch gets ``wanted`` or, if a run that finished an epoch is there,
+        ``wanted-2``, ``wanted-3``, ...
         A ``fit`` from a run's checkpoint goes on in that run's folder; other commands write into a
         folder named after them inside it.
 
@@ -50,7 +51,7 @@ class RunFolder:
             if not file.is_file():
                 raise FileNotFoundError(f"no checkpoint {file}")
         in_run = file.parent.name == LAST.parent.name
-        run = file.resolve().parent.parent if in_run else wanted
+        run = file.parent.parent if in_run else wanted
         return cls(run if command == "fit" else run / command, file)
 
 
@@ -64,7 +65,7 @@ def _numbered(wanted: Path) -> list[Path]:
 
 
 def _first_free(wanted: Path) -> Path:
-    taken = {path.name for path in _numbered(wanted) if any(path.iterdir())}
+    taken = {path.name for path in _numbered(wanted) if (path / LAST).is_file()}
     number = 1
     while (name := wanted.name if number == 1 else f"{wanted.name}-{number}") in taken:
         number += 1

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -11,7 +12,8 @@ from command_line import run
 
 from lightning_reid import CAP, O2CAP
 from lightning_reid.cli import run_command_line
-from lightning_reid.data import UnreadableImageError
+from lightning_reid.data import UnreadableImageError, read_image
+from lightning_reid.data import test_transform as plain_transform
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 EASY = ["--model.eps=0.7", "--model.min_samples=2", "--model.k1=8"]
@@ -24,10 +26,13 @@ def trained(persons, tmp_path_factory):
     return folder, run("fit", persons, folder, *EASY)
 
 
-def logged(folder):
+def log_rows(folder):
     with (folder / "metrics.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    return {k: float(v) for row in rows for k, v in row.items() if v}
+        return [{k: v for k, v in row.items() if v} for row in csv.DictReader(file)]
+
+
+def logged(folder):
+    return {k: float(v) for row in log_rows(folder) for k, v in row.items()}
 
 
 def test_a_run_leaves_everything_in_one_folder(trained):
@@ -68,11 +73,15 @@ def test_last_is_the_newest_run(trained, persons):
     assert float(mean) == logged(folder)["test/mAP"]
 
 
-def test_predict_gives_embeddings(trained, persons):
+def test_predict_writes_embeddings(trained, persons):
     folder, _ = trained
     made = run("predict", persons, folder, "--ckpt_path=last")
-    datamodule = made.datamodule
-    assert len(datamodule.paths("test")) == len(datamodule.predict_dataloader().dataset)
+    written = np.load(folder / "predict" / "embeddings.npz")
+    assert written["paths"].tolist() == made.datamodule.paths("test")
+    assert set(written["cameras"]) == {"c1", "c2", "c3"}
+    image = plain_transform((32, 16))(read_image(written["paths"][3]))
+    expected = made.model.eval().embed(image[None])[0].detach().numpy()
+    np.testing.assert_allclose(written["embeddings"][3], expected, atol=1e-5)
 
 
 def test_a_second_run_gets_a_folder_of_its_own(trained, persons):
@@ -89,6 +98,29 @@ def test_resume_goes_on_in_the_folder(persons, tmp_path):
     resumed = run("fit", persons, folder, *EASY, "--ckpt_path=last")
     assert resumed.trainer.current_epoch == 2
     assert not (tmp_path / "run-2").exists()
+
+
+def test_an_interrupted_run_goes_on_after_its_last_whole_epoch(persons, tmp_path, monkeypatch):
+    folder, step = tmp_path / "run", O2CAP.training_step
+
+    def interrupted(self, batch, batch_idx):
+        if self.current_epoch == 2:
+            raise RuntimeError("power cut")
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(O2CAP, "training_step", interrupted)
+    options = (*EASY, "--trainer.max_epochs=4")
+    with pytest.raises(RuntimeError, match="power cut"):
+        run("fit", persons, folder, *options)
+    before = log_rows(folder)
+    monkeypatch.setattr(O2CAP, "training_step", step)
+    resumed = run("fit", persons, folder, *options, "--ckpt_path=last")
+    assert resumed.trainer.current_epoch == 4
+    assert [p.name for p in (folder / "checkpoints").iterdir()] == ["last.ckpt"]
+    assert log_rows(folder)[: len(before)] == before  # nothing that was logged is lost
+    ended = logged(folder)["test/mAP"]
+    again = run("test", persons, folder, "--ckpt_path=last")
+    assert float(again.trainer.callback_metrics["test/mAP"]) == ended
 
 
 @pytest.mark.parametrize("method", [CAP, O2CAP])

@@ -1,5 +1,6 @@
 """When things happen in a run."""
 
+from lightning_reid.callbacks.embeddings import EmbeddingWriter
 from lightning_reid.callbacks.pictures import RankingPicture
 from lightning_reid.callbacks.pseudo_labels import (
     NoClustersError,
@@ -9,6 +10,7 @@ from lightning_reid.callbacks.pseudo_labels import (
 )
 
 __all__ = [
+    "EmbeddingWriter",
     "NoClustersError",
     "PseudoLabelCallback",
     "RankingPicture",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -10,9 +11,10 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
+from rich.progress import track
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from lightning_reid.distributed import gather_rows
 from lightning_reid.labels import PseudoLabels
 from lightning_reid.metrics import cluster_quality, rand_agreement
 
@@ -179,8 +181,7 @@ def extract_features(
             columns.append((embeddings.float(), batch["camera"], batch["index"]))
     pl_module.train(was_training)
     features, cameras, index = (torch.cat(column) for column in zip(*columns, strict=True))
-    if trainer.world_size > 1:
-        features, cameras, index = (_gather(trainer, t) for t in (features, cameras, index))
+    features, cameras, index = (gather_rows(trainer, t) for t in (features, cameras, index))
     order = index.argsort()
     finite = features[order].isfinite().all(1)
     if not finite.all():
@@ -223,24 +224,12 @@ def label_statistics(
 
 
 def _shown(trainer: pl.Trainer, loader: Iterable[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
-    limit = int(trainer.limit_train_batches) if trainer.fast_dev_run else None  # type: ignore[attr-defined]
-    total = len(loader) if limit is None else min(limit, len(loader))  # type: ignore[arg-type]
+    total = len(loader)  # type: ignore[arg-type]
+    if trainer.fast_dev_run:  # type: ignore[attr-defined]
+        total = min(total, int(trainer.limit_train_batches))
     hidden = trainer.progress_bar_callback is None or not trainer.is_global_zero
-    # None: no bar where nobody watches, such as in a log file
-    bar = tqdm(loader, "Extracting features", total, leave=False, disable=hidden or None)
-    for i, batch in enumerate(bar):
-        if i == limit:
-            return
-        yield batch
-
-
-def _gather(trainer: pl.Trainer, rows: Tensor) -> Tensor:
-    """Rows of all ranks, which may have different numbers of them."""
-    counts = trainer.strategy.all_gather(torch.tensor(len(rows), device=rows.device))
-    longest = int(counts.max())
-    padded = torch.cat([rows, rows.new_zeros(longest - len(rows), *rows.shape[1:])])
-    gathered = trainer.strategy.all_gather(padded)
-    return torch.cat([part[:count] for part, count in zip(gathered, counts.tolist(), strict=True)])
+    batches = islice(loader, total)
+    yield from track(batches, "Extracting features", total, transient=True, disable=hidden)
 
 
 def _pad(extracted: Extracted, num_images: int) -> Extracted:

@@ -133,7 +133,9 @@ class ReIDModule(pl.LightningModule, ABC):
         # a sanity check or a dry run sees a few queries and no gallery: there is nothing to compute
         if not (self.trainer.sanity_checking or self.trainer.fast_dev_run):  # type: ignore[attr-defined]
             results = self.retrieval.compute()
-            self.log_dict({f"{name}/{key}": value for key, value in results.items()})
+            # every rank computed the same from all images: their mean is the number
+            values = {f"{name}/{key}": value for key, value in results.items()}
+            self.log_dict(values, sync_dist=True)
         self.retrieval.reset()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -60,7 +60,7 @@ def _nearest(seen: Collected, row: Tensor, gallery: Tensor) -> Tensor:
 def _tile(path: str | Path, camera: str, kind: str) -> Image.Image:
     tile = Image.new("RGB", (_cell(0), _cell(1)), (255, 255, 255))
     draw = ImageDraw.Draw(tile)
-    draw.text((_FRAME, 0), f"query {camera}" if kind == "query" else camera, fill=(60, 60, 60))
+    draw.text((_FRAME, 0), f"query, {camera}" if kind == "query" else camera, fill=(60, 60, 60))
     draw.rectangle((1, _TEXT, _cell(0) - 3, _cell(1) - 3), fill=_COLOURS[kind])
     with Image.open(path) as image:
         picture = image.convert("RGB").resize((_WIDTH, _HEIGHT))

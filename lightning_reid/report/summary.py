@@ -36,11 +36,11 @@ def print_summary(
     """
     console = Console()
     if after:
-        table = Table("test", "untrained", "trained", title="Retrieval")
-        for key, value in after.items():
-            table.add_row(
-                key.removeprefix("test/"), _number(before.get(key), key), _number(value, key)
-            )
+        columns = {"untrained": before, "trained": after} if before else {"trained": after}
+        table = Table("test", *columns, title="Retrieval")
+        for key in after:
+            numbers = (_number(values.get(key), key) for values in columns.values())
+            table.add_row(key.removeprefix("test/"), *numbers)
         console.print(table)
     if history:
         console.print(_labels_table(history[0], history[-1]))
