@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any
 
@@ -17,6 +18,7 @@ import lightning_reid.datamodules
 import lightning_reid.methods  # noqa: F401
 from lightning_reid.callbacks import EmbeddingWriter, PseudoLabelCallback, RankingPicture
 from lightning_reid.datamodules import ReIDDataModule
+from lightning_reid.errors import DownloadError, InputError
 from lightning_reid.loggers import ContinuedCSVLogger
 from lightning_reid.methods import ReIDModule
 from lightning_reid.report import print_summary
@@ -98,8 +100,11 @@ class ReIDCLI(LightningCLI):
 
 
 def main() -> None:
-    """Run the command line of this process."""
-    run_command_line()
+    """Run the command line of this process; what the user can mend is told in one line."""
+    try:
+        run_command_line()
+    except (InputError, DownloadError, FileNotFoundError) as error:
+        sys.exit(f"lightning-reid: {error}")
 
 
 def run_command_line(args: ArgsType = None) -> ReIDCLI:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from command_line import run
+from command_line import arguments, run
 
 from lightning_reid import CAP, O2CAP
 from lightning_reid.cli import run_command_line
@@ -258,6 +258,14 @@ def test_a_checkpoint_loads_without_its_pretrained_weights(trained):
 def test_a_checkpoint_is_tested_without_its_pretrained_weights(trained, persons):
     folder, _ = trained
     run("test", persons, folder, "--ckpt_path=last", "--model.weights=nowhere.pth")
+
+
+def test_what_the_user_can_mend_is_told_in_one_line(tmp_path):
+    command = ["-m", "lightning_reid", *arguments("fit", tmp_path / "nowhere", tmp_path / "run")]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "lightning-reid: no folder" in done.stderr
 
 
 def test_module_runs_as_a_program():

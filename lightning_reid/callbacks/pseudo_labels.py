@@ -15,11 +15,12 @@ from rich.progress import track
 from torch import Tensor
 
 from lightning_reid.distributed import gather_rows
+from lightning_reid.errors import InputError
 from lightning_reid.labels import PseudoLabels
 from lightning_reid.metrics import cluster_quality, rand_agreement
 
 
-class NoClustersError(RuntimeError):
+class NoClustersError(InputError):
     """The first labelling found nothing to train on; the message says what to change."""
 
 
@@ -169,7 +170,7 @@ def extract_features(
         ``(N, D)`` float32 features and ``(N,)`` cameras, on the module's device.
 
     Raises:
-        ValueError: if a feature is NaN or infinite.
+        InputError: if a feature is NaN or infinite.
     """
     was_training = pl_module.training
     pl_module.eval()
@@ -186,7 +187,7 @@ def extract_features(
     finite = features[order].isfinite().all(1)
     if not finite.all():
         bad = int(index[order[~finite][0]])
-        raise ValueError(f"the feature of {_image_name(trainer, bad)} is NaN or infinite")
+        raise InputError(f"the feature of {_image_name(trainer, bad)} is NaN or infinite")
     return Extracted(features[order], cameras[order])
 
 

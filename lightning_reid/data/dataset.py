@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.io import ImageReadMode, decode_image
 
+from lightning_reid.errors import InputError
 
-class UnreadableImageError(ValueError):
+
+class UnreadableImageError(InputError):
     """An image file that cannot be decoded; the message names it."""
 
 

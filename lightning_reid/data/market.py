@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from lightning_reid.data.sample import Sample
+from lightning_reid.errors import InputError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 JUNK = -1
@@ -26,14 +27,14 @@ def parse_market_folder(folder: str | Path) -> list[Sample]:
 
     Raises:
         FileNotFoundError: if the folder does not exist.
-        ValueError: if it holds no images, or a name tells no identity and camera.
+        InputError: if it holds no images, or a name tells no identity and camera.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}; check the root of the data")
     files = sorted(f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
-        raise ValueError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {folder}")
+        raise InputError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {folder}")
     samples = [_parse_name(file) for file in files]
     return [sample for sample in samples if sample.identity != JUNK]
 
@@ -41,7 +42,7 @@ def parse_market_folder(folder: str | Path) -> list[Sample]:
 def _parse_name(file: Path) -> Sample:
     match = _NAME.match(file.name)
     if match is None:
-        raise ValueError(
+        raise InputError(
             f"cannot tell identity and camera from the name of {file}; "
             "expected <identity>_c<camera>..., such as 0002_c1s1_000451_03.jpg"
         )

@@ -40,6 +40,7 @@ from lightning_reid.data.scenes import (
     record,
     sample_camera,
 )
+from lightning_reid.errors import InputError
 
 __all__ = [
     "Camera",
@@ -217,7 +218,7 @@ def _holds(root: Path, settings: SyntheticSettings) -> bool:
     record_file = root / "settings.json"
     if record_file.is_file() and record_file.read_text() == _as_json(settings):
         return True
-    raise ValueError(
+    raise InputError(
         f"{root} does not hold the synthetic persons asked for: its settings.json is missing or "
         "differs. Remove the folder or draw into another one."
     )
@@ -255,7 +256,8 @@ def draw_synthetic_persons(
         The folder.
 
     Raises:
-        ValueError: If the folder holds something else, or there are fewer than two cameras.
+        InputError: If the folder holds something else.
+        ValueError: If there are fewer than two cameras.
     """
     root = Path(root)
     settings = SyntheticSettings(

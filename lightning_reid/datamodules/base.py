@@ -25,6 +25,7 @@ from lightning_reid.data import (
     test_transform,
     train_transform,
 )
+from lightning_reid.errors import InputError
 from lightning_reid.labels import PseudoLabels
 
 Split = Literal["train", "query", "gallery"]
@@ -166,7 +167,7 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         samples = [*self.query_samples, *self.gallery_samples]
         identities = _identities(samples)
         if identities is None:
-            raise ValueError(f"the test images in {self.root} have no identities to test against")
+            raise InputError(f"the test images in {self.root} have no identities to test against")
         is_query = torch.arange(len(samples)) < len(self.query_samples)
         columns = {"identity": identities, "is_query": is_query}
         return self._eval_loader(self._dataset(samples, test_transform(self.size), columns))
@@ -226,7 +227,7 @@ def _check_matches(query: Sequence[Sample], gallery: Sequence[Sample], root: Pat
         seen_by.setdefault(sample.identity, set()).add(sample.camera)
     if not any(seen_by.get(q.identity, set()) - {q.camera} for q in query):
         cameras = sorted({sample.camera for sample in (*query, *gallery)}, key=_natural)
-        raise ValueError(
+        raise InputError(
             f"none of the {len(query)} query images in {root} has a match in the gallery from "
             f"another camera (cameras: {', '.join(cameras)}), so there is nothing to test"
         )

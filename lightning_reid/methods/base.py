@@ -13,6 +13,7 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from lightning_reid.callbacks import PseudoLabelCallback
+from lightning_reid.errors import InputError
 from lightning_reid.labels import PseudoLabels
 from lightning_reid.metrics import RetrievalMetrics
 from lightning_reid.models import EmbeddingNetwork
@@ -150,12 +151,12 @@ class ReIDModule(pl.LightningModule, ABC):
         """Restore labels and training state.
 
         Raises:
-            ValueError: if the checkpoint was not written by this method.
+            InputError: if the checkpoint was not written by this method.
         """
         saved = checkpoint.get("lightning_reid")
         method = saved["method"] if saved else "something other than lightning_reid"
         if saved is None or method != type(self).__name__:
-            raise ValueError(
+            raise InputError(
                 f"the checkpoint was written by {method}, the model is {type(self).__name__}; "
                 f"choose --model={method} or start from its backbone with --model.weights=<file>"
             )

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_reid.errors import InputError
+
 _SUFFIXES = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".safetensors")
 
 
@@ -38,10 +40,10 @@ def read_checkpoint(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if blocked := _blocked_object(str(error)):
-            raise ValueError(_conversion_advice(path, blocked)) from error
-        raise ValueError(f"{path} is not a checkpoint written by torch.save") from error
+            raise InputError(_conversion_advice(path, blocked)) from error
+        raise InputError(f"{path} is not a checkpoint written by torch.save") from error
     except Exception as error:  # a damaged file can fail anywhere in the reader
-        raise ValueError(
+        raise InputError(
             f"{path} is not a checkpoint written by torch.save ({type(error).__name__}: {error})"
         ) from error
 
@@ -76,7 +78,7 @@ def _read_safetensors(path: Path) -> Any:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file ({error})") from error
+        raise InputError(f"{path} is not a safetensors file ({error})") from error
 
 
 def _blocked_object(message: str) -> str | None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lightning_reid.errors import DownloadError, InputError
 from lightning_reid.models.dry_run import dry_run, find_image_size
 from lightning_reid.models.torchvision_trunks import suggestion
 
@@ -52,14 +53,14 @@ def timm_state_dict(name: str, weights: str) -> dict[str, Tensor]:
     tagged = name if weights == "DEFAULT" else f"{name.split('.')[0]}.{weights}"
     if not timm.is_model_pretrained(tagged):
         known = [each.partition(".")[2] for each in timm.list_pretrained(f"{name.split('.')[0]}.*")]
-        raise ValueError(
+        raise InputError(
             f"timm has no weights '{weights}' for '{name}'; "
             + (f"there are {', '.join(known)}" if known else "there are none for this model")
         )
     try:
         return dict(_create(tagged, pretrained=True).state_dict())
     except Exception as error:  # timm downloads with several libraries, each with its own errors
-        raise RuntimeError(
+        raise DownloadError(
             f"could not get timm's weights '{tagged}' ({type(error).__name__}: {error}). Without a "
             "connection, pass a local file as weights, or null for random initialisation"
         ) from error
@@ -69,7 +70,7 @@ def _create(name: str, **arguments: Any) -> Any:
     timm = _import_timm()
     name = name.removeprefix(TIMM_PREFIX)
     if not timm.is_model(name):
-        raise ValueError(
+        raise InputError(
             f"timm has no model '{name}'{suggestion(name.split('.')[0], timm.list_models())}"
         )
     for any_size in _ANY_SIZE:

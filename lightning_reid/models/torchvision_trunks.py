@@ -8,6 +8,7 @@ from typing import Any
 import torchvision
 from torch import Tensor, nn
 
+from lightning_reid.errors import InputError
 from lightning_reid.models.ibn import IBN_RESNETS, build_ibn_resnet
 from lightning_reid.models.vision_transformer import VisionTransformerTrunk
 
@@ -64,7 +65,7 @@ def build_torchvision_trunk(name: str, image_size: int | None = None) -> nn.Modu
     """
     names = torchvision_names()
     if name not in names:
-        raise ValueError(
+        raise InputError(
             f"unknown backbone '{name}'{suggestion(name, names)}; use a name of "
             "torchvision.models, 'timm/<name>' for a timm model, or give a module"
         )

@@ -12,6 +12,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from lightning_reid.errors import DownloadError, InputError
 from lightning_reid.models.checkpoint_files import (
     find_state_dicts,
     is_checkpoint_path,
@@ -123,7 +124,7 @@ def _published_state_dict(weights: str, name: str) -> dict[str, Tensor]:
     if name.startswith(TIMM_PREFIX):
         return timm_state_dict(name, weights)
     if name not in torchvision_names():
-        raise ValueError(
+        raise InputError(
             f"there are no published weights '{weights}' for {name}: pass a local file, or null to "
             "keep its values"
         )
@@ -135,7 +136,7 @@ def _torchvision_weights(weights: str, name: str) -> Any:
     known = torchvision.models.get_model_weights(plain_name(name))
     names = [*known.__members__]
     if weights not in names:
-        raise ValueError(
+        raise InputError(
             f"torchvision has no weights '{weights}' for '{name}'; there are {', '.join(names)}. "
             f"A file is recognised by its ending or by being there, and {weights} is not"
         )
@@ -149,7 +150,7 @@ def _download(url: str) -> dict[str, Tensor]:
         )
     except Exception as error:  # no network, no space, a broken file: the advice is the same
         folder = Path(torch.hub.get_dir()) / "checkpoints"
-        raise RuntimeError(
+        raise DownloadError(
             f"could not get {url} ({type(error).__name__}: {error}). Either download it elsewhere "
             f"and place it as {url.rpartition('/')[2]} in {folder} (the environment variable "
             "TORCH_HOME moves that folder), or pass a local file as weights, or pass null for "
@@ -236,7 +237,7 @@ def _require_fit(report: LoadReport, wanted: Mapping[str, Tensor], name: str) ->
     ]
     matched = sum(each in loaded for each in expected)
     if matched < _MIN_MATCHED * len(expected):
-        raise ValueError(
+        raise InputError(
             f"{report.source} does not fit the backbone {name}: only {matched} of its "
             f"{len(expected)} tensors match\n{report}"
         )
