@@ -63,20 +63,23 @@ def data(root, **kwargs):
     return Market1501(root, size=(32, 16), **settings)
 
 
-def fit(root, tmp_path, *givens, callback=None, num_workers=0, **trainer):
-    callback = callback or PseudoLabelCallback()
-    module = OwnLabels(givens)
-    settings = {"max_epochs": 3, "logger": False, "enable_checkpointing": False, **trainer}
-    runner = pl.Trainer(
+def trainer_in(folder, *callbacks, **kwargs):
+    settings = {"max_epochs": 3, "logger": False, "enable_checkpointing": False, **kwargs}
+    return pl.Trainer(
         accelerator="cpu",
-        callbacks=[callback],
-        default_root_dir=tmp_path,
+        callbacks=list(callbacks),
+        default_root_dir=folder,
         enable_progress_bar=False,
         enable_model_summary=False,
         **settings,
     )
-    datamodule = data(root, num_workers=num_workers)
-    runner.fit(module, datamodule)
+
+
+def fit(root, folder, *givens, callback=None, module=None, data_options=None, **trainer):
+    callback = callback or PseudoLabelCallback()
+    module = module or OwnLabels(givens)
+    datamodule = data(root, **data_options or {})
+    trainer_in(folder, callback, **trainer).fit(module, datamodule)
     return module, callback, datamodule
 
 
@@ -94,7 +97,12 @@ def test_labels_are_made_before_every_epoch(persons, tmp_path):
 def test_an_epoch_is_drawn_by_its_own_labels(persons, tmp_path, num_workers):
     # the labels of epoch 0 and 2 leave most images out: a stale batch would show
     module, *_ = fit(
-        persons, tmp_path, first_two_only, quarters, first_two_only, num_workers=num_workers
+        persons,
+        tmp_path,
+        first_two_only,
+        quarters,
+        first_two_only,
+        data_options={"num_workers": num_workers},
     )
     for epoch, drawn in module.drawn:
         assert drawn.max() <= (3 if epoch == 1 else 1)
@@ -125,31 +133,14 @@ def test_a_later_failure_keeps_the_labels_before(persons, tmp_path, given):
 
 
 def test_fewer_groups_than_a_batch_draws_is_told(persons, tmp_path):
-    module = OwnLabels([halves])
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_epochs=1,
-        callbacks=[PseudoLabelCallback()],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        default_root_dir=tmp_path,
-    )
     with pytest.warns(UserWarning, match="2 groups are fewer than the 4"):
-        trainer.fit(module, data(persons, batch_size=16))
+        module, *_ = fit(persons, tmp_path, halves, data_options={"batch_size": 16}, max_epochs=1)
     assert len(module.drawn) == 3
 
 
 def test_a_dry_run_labels_one_batch(persons, tmp_path):
-    module = OwnLabels([outliers])
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        fast_dev_run=1,
-        callbacks=[PseudoLabelCallback()],
-        enable_progress_bar=False,
-        default_root_dir=tmp_path,
-    )
-    trainer.fit(module, data(persons, eval_batch_size=8))
+    options = {"eval_batch_size": 8}
+    module, *_ = fit(persons, tmp_path, outliers, data_options=options, fast_dev_run=1)
     assert len(module.calls) == 2
     assert len(module.calls[0][1]) == 8
     assert len(module.drawn) == 1
@@ -172,29 +163,14 @@ def test_features_that_are_not_finite_stop(persons, tmp_path):
         def embed(self, images):
             return super().embed(images) * float("nan")
 
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_epochs=1,
-        callbacks=[PseudoLabelCallback()],
-        logger=False,
-        enable_progress_bar=False,
-        default_root_dir=tmp_path,
-    )
     with pytest.raises(ValueError, match="feature of .*bounding_box_train.* is NaN"):
-        trainer.fit(Broken([quarters]), data(persons))
+        fit(persons, tmp_path, module=Broken([quarters]))
 
 
 def test_a_data_module_without_the_protocol_is_named(tmp_path):
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_epochs=1,
-        callbacks=[PseudoLabelCallback()],
-        logger=False,
-        default_root_dir=tmp_path,
-    )
     loader = torch.utils.data.DataLoader(torch.zeros(4, 3, 32, 16))
     with pytest.raises(TypeError, match="needs a data module with label_dataloader"):
-        trainer.fit(OwnLabels([quarters]), loader)
+        trainer_in(tmp_path, PseudoLabelCallback()).fit(OwnLabels([quarters]), loader)
 
 
 def test_identities_are_for_diagnostics_that_can_be_switched_off(persons, tmp_path, monkeypatch):
@@ -231,16 +207,9 @@ def test_a_resumed_run_goes_on_with_its_labels(persons, tmp_path):
         pl.seed_everything(0, verbose=False)
         module = O2CAP(backbone="shufflenet_v2_x0_5", weights=None, eps=0.7, min_samples=2, k1=8)
         checkpoint = pl.callbacks.ModelCheckpoint(
-            tmp_path / f"{epochs}", save_last=True, save_top_k=0, save_on_train_epoch_end=True
+            tmp_path / f"{epochs}", save_last=True, save_on_train_epoch_end=True
         )
-        trainer = pl.Trainer(
-            accelerator="cpu",
-            max_epochs=epochs,
-            callbacks=[checkpoint],
-            logger=False,
-            enable_progress_bar=False,
-            default_root_dir=tmp_path,
-        )
+        trainer = trainer_in(tmp_path, checkpoint, max_epochs=epochs, enable_checkpointing=True)
         datamodule = data(persons, augmentation=Augmentation(flip=0, pad=0, erase=0))
         trainer.fit(module, datamodule, ckpt_path=ckpt_path, weights_only=True)
         return module
