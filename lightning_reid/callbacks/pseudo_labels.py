@@ -167,7 +167,7 @@ def extract_features(
         loader: batches of ``"image"``, ``"camera"`` and ``"index"``.
 
     Returns:
-        ``(N, D)`` float32 features and ``(N,)`` cameras, on the module's device.
+        ``(N, D)`` features and ``(N,)`` cameras, on the module's device.
 
     Raises:
         InputError: if a feature is NaN or infinite.
@@ -177,9 +177,9 @@ def extract_features(
     columns: list[tuple[Tensor, Tensor, Tensor]] = []
     with trainer.precision_plugin.forward_context():
         for batch in _shown(trainer, loader):
-            batch = trainer.strategy.batch_to_device(batch)
+            batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
             embeddings = pl_module.embed(batch["image"])  # type: ignore[operator]
-            columns.append((embeddings.float(), batch["camera"], batch["index"]))
+            columns.append((embeddings, batch["camera"], batch["index"]))
     pl_module.train(was_training)
     features, cameras, index = (torch.cat(column) for column in zip(*columns, strict=True))
     features, cameras, index = (gather_rows(trainer, t) for t in (features, cameras, index))

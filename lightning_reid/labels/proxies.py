@@ -64,11 +64,12 @@ def group_means(features: Tensor, groups: Tensor) -> Tensor:
         groups: group of every image, ``(N,)``, -1 for none, numbered from 0 without gaps.
 
     Returns:
-        ``(G, D)`` float32, unit rows.
+        ``(G, D)`` unit rows, at least float32.
     """
     member = groups >= 0
     num_groups = int(groups.max()) + 1 if member.any() else 0
-    sums = torch.zeros(num_groups, features.shape[1], device=features.device)
-    sums.index_add_(0, groups[member], features[member].float())
+    precise = features.to(torch.promote_types(features.dtype, torch.float32))
+    sums = precise.new_zeros(num_groups, features.shape[1])
+    sums.index_add_(0, groups[member], precise[member])
     # the length of the mean does not matter: it is normalised away
     return torch.nn.functional.normalize(sums, dim=1)

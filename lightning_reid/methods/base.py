@@ -68,7 +68,7 @@ class ReIDModule(pl.LightningModule, ABC):
         self.labels: PseudoLabels | None = None
 
     def embed(self, images: Tensor) -> Tensor:
-        """Embeddings of images: ``(B, 3, H, W)`` to ``(B, D)`` float32 unit rows."""
+        """Embeddings of images: ``(B, 3, H, W)`` to ``(B, D)`` unit rows, at least float32."""
         embeddings: Tensor = self.network(images)
         return embeddings
 

@@ -49,12 +49,12 @@ class EmbeddingNetwork(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def features(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to pooled features before the neck, (B, D) in float32."""
+        """Map images (B, 3, H, W) to pooled features before the neck, (B, D), at least float32."""
         features = self.backbone(images.contiguous(memory_format=torch.channels_last))
         if features.ndim == 4:
             features = self.pool(features)
-        return cast(Tensor, features.float())
+        return cast(Tensor, features.to(torch.promote_types(features.dtype, torch.float32)))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to embeddings (B, D) of length 1, in float32."""
+        """Map images (B, 3, H, W) to embeddings (B, D) of length 1, at least float32."""
         return normalize(self.dropout(self.neck(self.features(images))))

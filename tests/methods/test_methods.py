@@ -62,6 +62,15 @@ def test_every_method_fits_and_tests(cls, persons, tmp_path):
 
 
 @pytest.mark.parametrize("cls", METHODS)
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
+def test_other_precisions(cls, precision, persons, tmp_path):
+    model, runner = method(cls), trainer(tmp_path, precision=precision, max_epochs=1)
+    runner.fit(model, data(persons))
+    assert model.memory.dtype == (torch.float64 if precision == "64-true" else torch.float32)
+    assert runner.callback_metrics["train/loss"].isfinite()
+
+
+@pytest.mark.parametrize("cls", METHODS)
 def test_the_same_seed_gives_the_same_network(cls, persons, tmp_path):
     def weights():
         model = method(cls)
