@@ -83,6 +83,8 @@ class ReIDCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Measure the trained network and print what was achieved."""
+        if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
         after = self._test() if self._evaluates() else {}
         print_summary(self.before, after, self._label_history(), self.folder.path)
 

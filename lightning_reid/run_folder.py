@@ -38,7 +38,8 @@ class RunFolder:
         Raises:
             FileNotFoundError: if there is no such checkpoint.
         """
-        wanted = Path(wanted)
+        # one spelling for one folder: Lightning deletes the checkpoint before by its path
+        wanted = Path(wanted).resolve()
         if checkpoint is None:
             return cls(_first_free(wanted) if command == "fit" else wanted / command)
         if checkpoint == "last":
@@ -47,7 +48,7 @@ class RunFolder:
                 raise FileNotFoundError(f"no {LAST} in {wanted}; give --run_dir or a file")
             file = runs[-1] / LAST
         else:
-            file = Path(checkpoint)
+            file = Path(checkpoint).resolve()
             if not file.is_file():
                 raise FileNotFoundError(f"no checkpoint {file}")
         in_run = file.parent.name == LAST.parent.name

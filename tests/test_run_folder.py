@@ -35,6 +35,15 @@ def test_a_checkpoint_tells_its_run(tmp_path):
     assert RunFolder.choose("test", tmp_path / "other", str(file)).path == run / "test"
 
 
+def test_a_folder_has_one_spelling(tmp_path, monkeypatch):
+    run = finished(tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    for spelling in ("run", "./run", "../" + tmp_path.name + "/run", str(run)):
+        file = f"{spelling}/checkpoints/last.ckpt"
+        assert RunFolder.choose("fit", "other", file).path == run
+        assert RunFolder.choose("fit", spelling, "last").path == run
+
+
 def test_a_checkpoint_from_elsewhere_is_only_read(tmp_path):
     file = tmp_path / "downloaded.ckpt"
     file.touch()
