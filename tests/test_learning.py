@@ -10,7 +10,7 @@ from lightning_reid.cli import run_command_line
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
-def tests_before_and_after(folder):
+def map_before_and_after(folder):
     with (folder / "metrics.csv").open() as file:
         return [float(row["test/mAP"]) for row in csv.DictReader(file) if row["test/mAP"]]
 
@@ -26,7 +26,7 @@ def test_the_demo_gains_25_points(tmp_path):
             "--trainer.enable_progress_bar=false",
         ]
     )
-    before, after = tests_before_and_after(tmp_path / "run")
+    before, after = map_before_and_after(tmp_path / "run")
     assert before < 0.35
     assert after > before + 0.25
 
@@ -52,6 +52,6 @@ def test_real_people_are_found_again_without_labels(shared, tmp_path, monkeypatc
             f"--run_dir={tmp_path}/run",
         ]
     )
-    before, after = tests_before_and_after(tmp_path / "run")
+    before, after = map_before_and_after(tmp_path / "run")
     assert before < 0.06
     assert after > 0.2
