@@ -55,7 +55,7 @@ def main() -> None:
         rows.append((f"seed {seed}", *(after[name] for name in SHOWN)))
     trained = [row[1:] for row in rows[1:]]
     rows.append(("mean", *(statistics.mean(column) for column in zip(*trained, strict=True))))
-    title = f"O2CAP on {arguments.root}"
+    title = f"O2CAP on {Path(arguments.root).name}"
     options = [option for option in (*SETTINGS, *further) if not option.startswith("--config")]
     report(title, ("run", *SHOWN), rows, arguments.json, options=options)
 
