@@ -50,7 +50,8 @@ class ReIDCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Look for no pretrained weights where a checkpoint replaces them anyway."""
         config = self.config[self.subcommand]
-        if self.subcommand != "fit" and config.get("ckpt_path"):
+        replaced = self.subcommand != "fit" and config.get("ckpt_path")
+        if replaced and "weights" in config.model.init_args:
             config.model.init_args.weights = None
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:

@@ -11,6 +11,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
+from rich import get_console
 from rich.progress import track
 from torch import Tensor
 
@@ -228,7 +229,8 @@ def _shown(trainer: pl.Trainer, loader: Iterable[dict[str, Tensor]]) -> Iterator
     total = len(loader)  # type: ignore[arg-type]
     if trainer.fast_dev_run:  # type: ignore[attr-defined]
         total = min(total, int(trainer.limit_train_batches))
-    hidden = trainer.progress_bar_callback is None or not trainer.is_global_zero
+    watched = trainer.progress_bar_callback is not None and trainer.is_global_zero
+    hidden = not (watched and get_console().is_terminal)  # in a log file it leaves empty lines
     batches = islice(loader, total)
     yield from track(batches, "Extracting features", total, transient=True, disable=hidden)
 
