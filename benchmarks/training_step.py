@@ -20,13 +20,13 @@ from measurement import median_seconds, report
 from torch import Tensor
 from torch.nn.functional import log_softmax, normalize
 
-from lightning_reid.losses import offline_online_proxy_loss, update_memory
+from lightning_reid.losses import offline_proxy_loss, online_proxy_loss, update_memory
 
 TEMPERATURE, NEGATIVES, POSITIVES, BALANCE = 0.07, 50, 3, 0.15
 
 
 class Problem(NamedTuple):
-    """A batch and a memory, in the order of the loss's arguments."""
+    """A batch and a memory."""
 
     embeddings: Tensor
     clusters: Tensor
@@ -58,7 +58,14 @@ def make_problem(batch: int, count: int, dimensions: int, cameras: int) -> Probl
 
 def vectorised(problem: Problem) -> Tensor:
     """The library's."""
-    offline, online = offline_online_proxy_loss(*problem)
+    p = problem
+    similarity = p.embeddings @ p.proxies.T
+    offline = offline_proxy_loss(
+        p.embeddings, p.clusters, p.cameras, p.proxies, p.proxy_clusters, similarity=similarity
+    )
+    online = online_proxy_loss(
+        p.embeddings, p.own, p.cameras, p.proxies, p.proxy_cameras, similarity=similarity
+    )
     return offline + online
 
 

@@ -4,7 +4,6 @@ from lightning_reid.losses.cluster import cluster_contrastive_loss
 from lightning_reid.losses.memory import update_memory
 from lightning_reid.losses.proxy import (
     intra_camera_proxy_loss,
-    offline_online_proxy_loss,
     offline_proxy_loss,
     online_proxy_loss,
     sum_of_camera_means,
@@ -13,7 +12,6 @@ from lightning_reid.losses.proxy import (
 __all__ = [
     "cluster_contrastive_loss",
     "intra_camera_proxy_loss",
-    "offline_online_proxy_loss",
     "offline_proxy_loss",
     "online_proxy_loss",
     "sum_of_camera_means",

@@ -21,6 +21,7 @@ def offline_proxy_loss(
     proxy_clusters: Tensor,
     temperature: float = 0.07,
     num_negatives: int = 50,
+    similarity: Tensor | None = None,
 ) -> Tensor:
     """Pull towards all proxies of the own cluster, away from the hardest others.
 
@@ -35,12 +36,16 @@ def offline_proxy_loss(
         proxy_clusters: cluster of every proxy, ``(P,)``.
         temperature: 0.07 in the published code.
         num_negatives: 50 in the published code.
+        similarity: ``embeddings @ proxies.T``, ``(B, P)``, if another loss has formed it already.
 
     Returns:
         Scalar.
     """
-    similarity = embeddings @ proxies.detach().T
-    losses = _offline(similarity, clusters, proxy_clusters, temperature, num_negatives)
+    if similarity is None:
+        similarity = embeddings @ proxies.detach().T
+    positive = clusters[:, None] == proxy_clusters[None]
+    negative = _hardest(similarity.detach().masked_fill(positive, _NEVER), num_negatives)
+    losses = _mean_log_loss(similarity / temperature, positive, positive | negative)
     return sum_of_camera_means(losses, cameras)
 
 
@@ -54,6 +59,7 @@ def online_proxy_loss(
     num_negatives: int = 50,
     num_positives: int = 3,
     balance: float = 0.15,
+    similarity: Tensor | None = None,
 ) -> Tensor:
     """Pull towards the proxies that look like the same person in other cameras right now.
 
@@ -73,59 +79,24 @@ def online_proxy_loss(
         num_negatives: 50 in the published code.
         num_positives: 3 in the published code.
         balance: weight of the image against its proxy in the score, 0.15 in the published code.
+        similarity: ``embeddings @ proxies.T``, ``(B, P)``, if another loss has formed it already.
 
     Returns:
         Scalar.
     """
     proxies = proxies.detach()
-    similarity = embeddings @ proxies.T
-    losses = _online(
-        similarity,
-        own_proxies,
-        proxies,
-        proxy_cameras,
-        temperature,
-        num_negatives,
-        num_positives,
-        balance,
+    if similarity is None:
+        similarity = embeddings @ proxies.T
+    # images share proxies: score each proxy of the batch once
+    batch_proxies, which = torch.unique(own_proxies, return_inverse=True)
+    score = (
+        balance * similarity.detach()
+        + (1 - balance) * ((proxies[batch_proxies] @ proxies.T)[which])
     )
+    positive = _best_of_cameras(score, proxy_cameras, num_positives)
+    negative = _hardest(score.masked_fill(positive, _NEVER), num_negatives)
+    losses = _mean_log_loss(similarity / temperature, positive, positive | negative)
     return sum_of_camera_means(losses, cameras)
-
-
-def offline_online_proxy_loss(
-    embeddings: Tensor,
-    clusters: Tensor,
-    own_proxies: Tensor,
-    cameras: Tensor,
-    proxies: Tensor,
-    proxy_clusters: Tensor,
-    proxy_cameras: Tensor,
-    temperature: float = 0.07,
-    num_negatives: int = 50,
-    num_positives: int = 3,
-    balance: float = 0.15,
-) -> tuple[Tensor, Tensor]:
-    """Both losses of O2CAP, which share the one large matrix product.
-
-    Args: see :func:`offline_proxy_loss` and :func:`online_proxy_loss`.
-
-    Returns:
-        The offline and the online loss, scalars.
-    """
-    proxies = proxies.detach()
-    similarity = embeddings @ proxies.T
-    offline = _offline(similarity, clusters, proxy_clusters, temperature, num_negatives)
-    online = _online(
-        similarity,
-        own_proxies,
-        proxies,
-        proxy_cameras,
-        temperature,
-        num_negatives,
-        num_positives,
-        balance,
-    )
-    return sum_of_camera_means(offline, cameras), sum_of_camera_means(online, cameras)
 
 
 def intra_camera_proxy_loss(
@@ -168,39 +139,6 @@ def sum_of_camera_means(losses: Tensor, cameras: Tensor) -> Tensor:
     """
     count = torch.bincount(cameras)[cameras]
     return (losses / count).sum()
-
-
-def _offline(
-    similarity: Tensor,
-    clusters: Tensor,
-    proxy_clusters: Tensor,
-    temperature: float,
-    num_negatives: int,
-) -> Tensor:
-    positive = clusters[:, None] == proxy_clusters[None]
-    negative = _hardest(similarity.detach().masked_fill(positive, _NEVER), num_negatives)
-    return _mean_log_loss(similarity / temperature, positive, positive | negative)
-
-
-def _online(
-    similarity: Tensor,
-    own_proxies: Tensor,
-    proxies: Tensor,
-    proxy_cameras: Tensor,
-    temperature: float,
-    num_negatives: int,
-    num_positives: int,
-    balance: float,
-) -> Tensor:
-    # images share proxies: score each proxy of the batch once
-    batch_proxies, which = torch.unique(own_proxies, return_inverse=True)
-    score = (
-        balance * similarity.detach()
-        + (1 - balance) * ((proxies[batch_proxies] @ proxies.T)[which])
-    )
-    positive = _best_of_cameras(score, proxy_cameras, num_positives)
-    negative = _hardest(score.masked_fill(positive, _NEVER), num_negatives)
-    return _mean_log_loss(similarity / temperature, positive, positive | negative)
 
 
 def _hardest(score: Tensor, count: int) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_reid.losses import offline_online_proxy_loss
+from lightning_reid.losses import offline_proxy_loss, online_proxy_loss
 from lightning_reid.methods.base import Batch
 from lightning_reid.methods.proxy_memory import ProxyMemoryModule
 
@@ -41,18 +41,28 @@ class O2CAP(ProxyMemoryModule):
         labels = self.current_labels()
         own_proxies = self._proxies()[index]
         with torch.autocast(embeddings.device.type, enabled=False):
-            offline, online = offline_online_proxy_loss(
+            similarity = embeddings @ self.memory.T
+            offline = offline_proxy_loss(
                 embeddings,
                 labels.hard[index],
-                own_proxies,
                 cameras,
                 self.memory,
                 self.proxy_clusters,
+                self.temperature,
+                self.num_negatives,
+                similarity,
+            )
+            online = online_proxy_loss(
+                embeddings,
+                own_proxies,
+                cameras,
+                self.memory,
                 self.proxy_cameras,
                 self.temperature,
                 self.num_negatives,
                 self.num_positives,
                 self.balance,
+                similarity,
             )
         loss = offline + online
         self.log_dict({"train/loss_offline": offline, "train/loss_online": online})

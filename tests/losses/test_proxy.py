@@ -7,7 +7,6 @@ from torch.nn.functional import normalize
 from lightning_reid.labels import group_owner
 from lightning_reid.losses import (
     intra_camera_proxy_loss,
-    offline_online_proxy_loss,
     offline_proxy_loss,
     online_proxy_loss,
     sum_of_camera_means,
@@ -38,29 +37,22 @@ def test_published_numbers(golden, name, loss_name):
     embeddings = g["embeddings"].clone().requires_grad_()
     clusters, cameras, own = g["labels"][index], g["cams"][index], g["proxies"][index]
     common = {"temperature": float(g["temp"]), "num_negatives": int(g["bg_knn"])}
-    online = {"num_positives": int(g["pos_k"]), "balance": float(g["balance"])}
-    losses = {
-        "offline": lambda: offline_proxy_loss(
-            embeddings, clusters, cameras, proxies, proxy_clusters, **common
-        ),
-        "online": lambda: online_proxy_loss(
-            embeddings, own, cameras, proxies, proxy_cameras, **common, **online
-        ),
-        "total": lambda: sum(
-            offline_online_proxy_loss(
-                embeddings,
-                clusters,
-                own,
-                cameras,
-                proxies,
-                proxy_clusters,
-                proxy_cameras,
-                **common,
-                **online,
-            )
-        ),
-    }
-    loss = losses[loss_name]()
+    similarity = embeddings @ proxies.T if loss_name == "total" else None
+    offline = offline_proxy_loss(
+        embeddings, clusters, cameras, proxies, proxy_clusters, **common, similarity=similarity
+    )
+    online = online_proxy_loss(
+        embeddings,
+        own,
+        cameras,
+        proxies,
+        proxy_cameras,
+        **common,
+        num_positives=int(g["pos_k"]),
+        balance=float(g["balance"]),
+        similarity=similarity,
+    )
+    loss = {"offline": offline, "online": online, "total": offline + online}[loss_name]
     loss.backward()
     torch.testing.assert_close(loss, g[f"{loss_name}_loss"].to(loss), rtol=1e-4, atol=0)
     torch.testing.assert_close(embeddings.grad, g[f"{loss_name}_grad"], rtol=1e-4, atol=1e-6)
@@ -104,17 +96,16 @@ def test_online_is_the_written_formula(problem):
     torch.testing.assert_close(loss, expected)
 
 
-def test_both_at_once_equal_each_alone(problem):
+def test_a_given_similarity_changes_nothing(problem):
     embeddings, own, proxies, proxy_clusters, proxy_cameras = problem
     clusters, cameras = proxy_clusters[own], proxy_cameras[own]
-    both = offline_online_proxy_loss(
-        embeddings, clusters, own, cameras, proxies, proxy_clusters, proxy_cameras
-    )
-    alone = (
-        offline_proxy_loss(embeddings, clusters, cameras, proxies, proxy_clusters),
-        online_proxy_loss(embeddings, own, cameras, proxies, proxy_cameras),
-    )
-    torch.testing.assert_close(both, alone)
+    similarity = embeddings @ proxies.T
+    for loss, mine, theirs in (
+        (offline_proxy_loss, clusters, proxy_clusters),
+        (online_proxy_loss, own, proxy_cameras),
+    ):
+        alone = (embeddings, mine, cameras, proxies, theirs)
+        torch.testing.assert_close(loss(*alone, similarity=similarity), loss(*alone))
 
 
 def test_intra_camera_is_cross_entropy_within_the_camera(problem):
@@ -184,8 +175,7 @@ def test_fewer_proxies_than_negatives(num_proxies):
     embeddings = normalize(torch.randn(4, 8), dim=1).requires_grad_()
     own, clusters = torch.zeros(4, dtype=torch.int64), torch.arange(num_proxies)
     cameras = torch.zeros(4, dtype=torch.int64)
-    offline, online = offline_online_proxy_loss(
-        embeddings, own, own, cameras, proxies, clusters, clusters
-    )
+    offline = offline_proxy_loss(embeddings, own, cameras, proxies, clusters)
+    online = online_proxy_loss(embeddings, own, cameras, proxies, clusters)
     (offline + online).backward()
     assert embeddings.grad.isfinite().all()
