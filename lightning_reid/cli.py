@@ -21,6 +21,7 @@ from lightning_reid.datamodules import ReIDDataModule
 from lightning_reid.errors import DownloadError, InputError
 from lightning_reid.loggers import ContinuedCSVLogger
 from lightning_reid.methods import ReIDModule
+from lightning_reid.models.checkpoint_files import read_checkpoint
 from lightning_reid.report import print_summary
 from lightning_reid.run_folder import LAST, RunFolder
 
@@ -63,6 +64,8 @@ class ReIDCLI(LightningCLI):
             self._get(self.config_init, "ckpt_path"),
         )
         if self.folder.checkpoint:
+            # before anything is written into its folder
+            self.model.require_own(read_checkpoint(self.folder.checkpoint))
             self.config_init[self.subcommand]["ckpt_path"] = str(self.folder.checkpoint)
         path = str(self.folder.path)
         settings = {"default_root_dir": path, **kwargs}
@@ -106,8 +109,20 @@ def main() -> None:
     """Run the command line of this process; what the user can mend is told in one line."""
     try:
         run_command_line()
-    except (InputError, DownloadError, FileNotFoundError) as error:
-        sys.exit(f"lightning-reid: {error}")
+    except Exception as error:
+        mendable = _mendable(error)
+        if mendable is None:
+            raise
+        sys.exit(f"lightning-reid: {mendable}")
+
+
+def _mendable(error: BaseException | None) -> BaseException | None:
+    """The error that the user can mend, which the parser may have wrapped in others."""
+    while error is not None:
+        if isinstance(error, (InputError, DownloadError, FileNotFoundError)):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def run_command_line(args: ArgsType = None) -> ReIDCLI:
@@ -126,7 +141,7 @@ def run_command_line(args: ArgsType = None) -> ReIDCLI:
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},
         auto_configure_optimizers=False,
-        parser_kwargs={"parser_mode": "omegaconf+"},
+        parser_kwargs={"parser_mode": "omegaconf+", "allow_abbrev": False},
         trainer_defaults={
             "log_every_n_steps": 10,
             "callbacks": [

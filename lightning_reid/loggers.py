@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from pathlib import Path
 from typing import cast
 
@@ -24,7 +25,9 @@ class ContinuedCSVLogger(CSVLogger):
         file = Path(self.log_dir, ExperimentWriter.NAME_METRICS_FILE)
         before = file.read_bytes() if file.is_file() else b""
         file.unlink(missing_ok=True)
-        writer = super().experiment
+        with warnings.catch_warnings():  # of a deletion that does not happen
+            warnings.filterwarnings("ignore", "Experiment logs directory")
+            writer = super().experiment
         if before and not file.exists():
             file.write_bytes(before)
             with file.open(newline="") as lines:

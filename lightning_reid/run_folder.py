@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytorch_lightning.utilities import rank_zero_warn
+
 LAST = Path("checkpoints", "last.ckpt")
 
 
@@ -43,10 +45,7 @@ class RunFolder:
         if checkpoint is None:
             return cls(_first_free(wanted) if command == "fit" else wanted / command)
         if checkpoint == "last":
-            runs = [run for run in _numbered(wanted) if (run / LAST).is_file()]
-            if not runs:
-                raise FileNotFoundError(f"no {LAST} in {wanted}; give --run_dir or a file")
-            file = runs[-1] / LAST
+            file = _newest_checkpoint(wanted)
         else:
             file = Path(checkpoint).resolve()
             if not file.is_file():
@@ -54,6 +53,16 @@ class RunFolder:
         in_run = file.parent.name == LAST.parent.name
         run = file.parent.parent if in_run else wanted
         return cls(run if command == "fit" else run / command, file)
+
+
+def _newest_checkpoint(wanted: Path) -> Path:
+    runs = _numbered(wanted)
+    finished = [run for run in runs if (run / LAST).is_file()]
+    if not finished:
+        raise FileNotFoundError(f"no {LAST} in {wanted}; give --run_dir or a file")
+    if finished[-1] != runs[-1]:
+        rank_zero_warn(f"{runs[-1]} has no checkpoint yet: the last one is that of {finished[-1]}")
+    return finished[-1] / LAST
 
 
 def _numbered(wanted: Path) -> list[Path]:

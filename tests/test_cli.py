@@ -174,6 +174,15 @@ def test_a_misspelt_option_is_named(persons, tmp_path, capsys):
     assert "learning_rat" in fails(capsys, "fit", persons, tmp_path, "--model.learning_rat=1")
 
 
+def test_a_shortened_option_is_not_guessed(persons, tmp_path, capsys):
+    assert "max_epoch" in fails(capsys, "fit", persons, tmp_path, "--trainer.max_epoch=1")
+
+
+def test_what_is_no_checkpoint_is_named(persons, tmp_path):
+    with pytest.raises(ValueError, match="README.md is not a checkpoint"):
+        run("test", persons, tmp_path, f"--ckpt_path={CONFIGS.parent}/README.md")
+
+
 def test_a_misspelt_key_in_a_config_is_named(persons, tmp_path, capsys):
     config = tmp_path / "config.yaml"
     config.write_text("model:\n  class_path: O2CAP\n  init_args:\n    tempreature: 0.1\n")
@@ -229,8 +238,10 @@ def test_one_camera_trains_with_a_warning_and_cannot_be_tested(persons, tmp_path
 
 def test_a_checkpoint_of_another_method_is_named(trained, persons):
     folder, _ = trained
+    config = (folder / "config.yaml").read_text()
     with pytest.raises(ValueError, match="written by O2CAP, the model is CAP"):
         run("fit", persons, folder, "--model=CAP", f"--ckpt_path={folder}/checkpoints/last.ckpt")
+    assert (folder / "config.yaml").read_text() == config
 
 
 def test_a_missing_checkpoint_is_named(persons, tmp_path):
@@ -260,12 +271,20 @@ def test_a_checkpoint_is_tested_without_its_pretrained_weights(trained, persons)
     run("test", persons, folder, "--ckpt_path=last", "--model.weights=nowhere.pth")
 
 
-def test_what_the_user_can_mend_is_told_in_one_line(tmp_path):
-    command = ["-m", "lightning_reid", *arguments("fit", tmp_path / "nowhere", tmp_path / "run")]
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--seed_everything=1", "no folder"),
+        ("--model.backbone=resnet81", "unknown backbone 'resnet81'"),  # the parser wraps this one
+    ],
+)
+def test_what_the_user_can_mend_is_told_in_one_line(tmp_path, option, message):
+    given = arguments("fit", tmp_path / "nowhere", tmp_path / "run", option)
+    command = ["-m", "lightning_reid", *given]
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert "lightning-reid: no folder" in done.stderr
+    assert f"lightning-reid: {message}" in done.stderr
 
 
 def test_module_runs_as_a_program():

@@ -24,7 +24,8 @@ def test_last_is_the_newest_with_a_checkpoint(tmp_path):
     finished(tmp_path / "run")
     newest = finished(tmp_path / "run-10")
     (tmp_path / "run-11").mkdir()
-    chosen = RunFolder.choose("fit", tmp_path / "run", "last")
+    with pytest.warns(UserWarning, match="run-11 has no checkpoint yet"):
+        chosen = RunFolder.choose("fit", tmp_path / "run", "last")
     assert chosen == RunFolder(newest, newest / "checkpoints" / "last.ckpt")
 
 

@@ -153,16 +153,21 @@ class ReIDModule(pl.LightningModule, ABC):
         Raises:
             InputError: if the checkpoint was not written by this method.
         """
+        self.require_own(checkpoint)
+        saved = checkpoint["lightning_reid"]
+        if saved["labels"] is not None:
+            self.labels = PseudoLabels.from_state_dict(saved["labels"])
+            self.load_training_state(saved["state"])
+
+    def require_own(self, checkpoint: dict[str, Any]) -> None:
+        """Raise an InputError unless this method wrote the checkpoint."""
         saved = checkpoint.get("lightning_reid")
         method = saved["method"] if saved else "something other than lightning_reid"
-        if saved is None or method != type(self).__name__:
+        if method != type(self).__name__:
             raise InputError(
                 f"the checkpoint was written by {method}, the model is {type(self).__name__}; "
                 f"choose --model={method} or start from its backbone with --model.weights=<file>"
             )
-        if saved["labels"] is not None:
-            self.labels = PseudoLabels.from_state_dict(saved["labels"])
-            self.load_training_state(saved["state"])
 
     def on_fit_start(self) -> None:
         """Bring what a checkpoint restored to the device that the network has moved to since."""
