@@ -121,7 +121,8 @@ def _mendable(error: BaseException | None) -> BaseException | None:
     while error is not None:
         if isinstance(error, (InputError, DownloadError, FileNotFoundError)):
             return error
-        error = error.__cause__ or error.__context__
+        context = None if error.__suppress_context__ else error.__context__
+        error = error.__cause__ or context
     return None
 
 

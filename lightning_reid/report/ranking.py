@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch import Tensor
 from lightning_reid.metrics import Collected
 
 _HEIGHT, _WIDTH, _FRAME, _TEXT = 128, 64, 4, 14
+_CELL_WIDTH, _CELL_HEIGHT = _WIDTH + 2 * _FRAME + 4, _HEIGHT + _TEXT + 2 * _FRAME + 4
 _COLOURS = {"query": (90, 90, 90), "match": (20, 150, 60), "mismatch": (200, 40, 40)}
 
 
@@ -36,7 +36,9 @@ def draw_rankings(
     """
     query, gallery = seen.is_query.nonzero()[:, 0], (~seen.is_query).nonzero()[:, 0]
     rows = query[torch.linspace(0, len(query) - 1, min(num_queries, len(query))).long()]
-    canvas = Image.new("RGB", ((num_results + 1) * _cell(0), len(rows) * _cell(1)), (255, 255, 255))
+    canvas = Image.new(
+        "RGB", ((num_results + 1) * _CELL_WIDTH, len(rows) * _CELL_HEIGHT), (255, 255, 255)
+    )
     for y, row in enumerate(rows):
         nearest = _nearest(seen, row, gallery)[:num_results]
         for x, i in enumerate([row, *nearest]):
@@ -44,7 +46,7 @@ def draw_rankings(
             kind = "query" if x == 0 else "match" if same else "mismatch"
             camera = camera_names[int(seen.cameras[i])]
             tile = _tile(paths[int(seen.index[i])], camera, kind)
-            canvas.paste(tile, (x * _cell(0), y * _cell(1)))
+            canvas.paste(tile, (x * _CELL_WIDTH, y * _CELL_HEIGHT))
     return canvas
 
 
@@ -58,15 +60,11 @@ def _nearest(seen: Collected, row: Tensor, gallery: Tensor) -> Tensor:
 
 
 def _tile(path: str | Path, camera: str, kind: str) -> Image.Image:
-    tile = Image.new("RGB", (_cell(0), _cell(1)), (255, 255, 255))
+    tile = Image.new("RGB", (_CELL_WIDTH, _CELL_HEIGHT), (255, 255, 255))
     draw = ImageDraw.Draw(tile)
     draw.text((_FRAME, 0), f"query, {camera}" if kind == "query" else camera, fill=(60, 60, 60))
-    draw.rectangle((1, _TEXT, _cell(0) - 3, _cell(1) - 3), fill=_COLOURS[kind])
+    draw.rectangle((1, _TEXT, _CELL_WIDTH - 3, _CELL_HEIGHT - 3), fill=_COLOURS[kind])
     with Image.open(path) as image:
         picture = image.convert("RGB").resize((_WIDTH, _HEIGHT))
     tile.paste(picture, (1 + _FRAME, _TEXT + _FRAME))
     return tile
-
-
-def _cell(axis: int) -> int:
-    return int(np.array([_WIDTH, _HEIGHT + _TEXT])[axis]) + 2 * _FRAME + 4

@@ -1,4 +1,5 @@
 import inspect
+from itertools import pairwise
 
 import pytest
 import pytorch_lightning as pl
@@ -7,6 +8,7 @@ import torch
 import lightning_reid
 from lightning_reid import CAP, O2CAP, Market1501, PseudoLabels, ReIDModule
 from lightning_reid.callbacks import PseudoLabelCallback
+from lightning_reid.losses import update_memory
 
 METHODS = [
     value
@@ -90,20 +92,23 @@ def test_a_method_never_reads_an_identity(cls, persons, tmp_path, monkeypatch):
     trainer(tmp_path, callbacks=[callback], max_epochs=1).fit(method(cls), data(persons))
 
 
-def test_the_memory_moves_after_the_loss_has_seen_it(persons, tmp_path):
+def test_the_memory_moves_once_a_batch_after_the_loss_has_seen_it(persons, tmp_path):
     seen = []
 
     class Watched(O2CAP):
         def training_step(self, batch, batch_idx):
+            before = self.memory.clone()
             step = super().training_step(batch, batch_idx)
-            seen.append((self.memory.clone(), step["targets"]))
+            assert torch.equal(self.memory, before)
+            seen.append((before, step["embeddings"].detach(), step["targets"]))
             return step
 
     model = method(Watched)
-    trainer(tmp_path, max_epochs=1, limit_train_batches=1).fit(model, data(persons))
-    (before, targets), after = seen[0], seen[0][0]
-    assert len(targets) == 8
-    assert torch.equal(before, after)
+    trainer(tmp_path, max_epochs=1).fit(model, data(persons))
+    assert len(seen) == 3
+    for (before, embeddings, targets), (after, *_) in pairwise(seen):
+        assert not torch.equal(before, after)
+        assert torch.equal(after, update_memory(before, embeddings, targets, model.momentum))
 
 
 def test_gradients_reach_the_network_but_not_the_memory(persons):
