@@ -18,7 +18,7 @@ import lightning_reid.datamodules
 import lightning_reid.methods  # noqa: F401
 from lightning_reid.callbacks import EmbeddingWriter, PseudoLabelCallback, RankingPicture
 from lightning_reid.datamodules import ReIDDataModule
-from lightning_reid.errors import DownloadError, InputError
+from lightning_reid.errors import DownloadError, InputError, MissingPackageError
 from lightning_reid.loggers import ContinuedCSVLogger
 from lightning_reid.methods import ReIDModule
 from lightning_reid.models.checkpoint_files import read_checkpoint
@@ -119,7 +119,7 @@ def main() -> None:
 def _mendable(error: BaseException | None) -> BaseException | None:
     """The error that the user can mend, which the parser may have wrapped in others."""
     while error is not None:
-        if isinstance(error, (InputError, DownloadError, FileNotFoundError)):
+        if isinstance(error, (InputError, DownloadError, MissingPackageError, FileNotFoundError)):
             return error
         context = None if error.__suppress_context__ else error.__context__
         error = error.__cause__ or context

@@ -8,5 +8,9 @@ class InputError(ValueError):
     """
 
 
+class MissingPackageError(ImportError):
+    """An optional package is not installed; the message says how to install it."""
+
+
 class DownloadError(RuntimeError):
     """Something could not be fetched; the message says from where and what to do instead."""

@@ -1,34 +1,85 @@
 """The compiled loops of the Jaccard distance; importing this module loads numba.
 
-Each works on a range of rows with the interpreter's lock released, so that threads share the
-work. Plain loops instead of numba's own parallel ones compile in a fraction of the time and
-leave no thread pool behind that a forked data-loading worker would trip over.
-
-Sparse rows come as ``begins`` (N + 1), columns and values; results as the number of entries of
-each row, columns and values.
+The steps of ``jaccard_forms.Form``, and the loops they run on ranges of rows, by threads. A loop
+gives the number of entries of each of its rows, the columns and the values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
 
-import numba
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch import Tensor
 
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
+from lightning_reid.clustering.compilation import compiled
+from lightning_reid.clustering.graph import reach
+from lightning_reid.clustering.jaccard_forms import Rows, Sets
+from lightning_reid.clustering.threads import over_row_ranges
+
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 
 
-def compiled(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Compile at the first call, or load what an earlier run compiled."""
-    # sums may be reordered, which lets them use vector instructions
-    return numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})(function)
+def mutual(ranks: Tensor) -> Tensor:
+    """See ``Form.mutual``."""
+    (lists,) = _arrays(ranks)
+    return torch.from_numpy(np.concatenate(over_row_ranges(partial(_mutual, lists), len(lists))))
+
+
+def reciprocal_sets(ranks: Tensor, flags: Tensor, half_flags: Tensor) -> Sets:
+    """See ``Form.reciprocal_sets``."""
+    lists, flagged, half_flagged = _arrays(ranks, flags, half_flags)
+    work = partial(_reciprocal_sets, lists, flagged, half_flagged)
+    return Sets(*_joined(over_row_ranges(work, len(lists))))
+
+
+def weighted(points: Tensor, sets: Sets) -> Rows:
+    """See ``Form.weighted``."""
+    rows = Rows(*sets, torch.empty(len(sets.columns)))
+    features, begins, columns, values = _arrays(points, *rows)
+    over_row_ranges(partial(_weigh, features, begins, columns, values), len(features))
+    return rows
+
+
+def averaged(weights: Rows, ranks: Tensor) -> Rows:
+    """See ``Form.averaged``."""
+    begins, columns, values, lists = _arrays(*weights, ranks)
+    work = partial(_average, begins, columns, values, lists)
+    return Rows(*_joined(over_row_ranges(work, len(lists))))
+
+
+def close_pairs(weights: Rows, max_distance: float) -> Rows:
+    """See ``Form.close_pairs``."""
+    begins, columns, values = _arrays(*weights)
+    num_rows = len(begins) - 1
+    by_column = csr_array((values, columns, begins), shape=(num_rows, num_rows)).tocsc()
+    column_begins = by_column.indptr.astype(np.int64)
+    holders = by_column.indices.astype(np.int32, copy=False)
+    work = partial(
+        _later_close_pairs,
+        *(begins, columns, values),
+        *(column_begins, holders, by_column.data),
+        np.float32(reach(max_distance)),
+    )
+    return Rows(*_joined(over_row_ranges(work, num_rows)))
+
+
+def _arrays(*tensors: Tensor) -> list[NDArray[Any]]:
+    return [tensor.contiguous().numpy() for tensor in tensors]
+
+
+def _joined(ranges: Iterable[tuple[NDArray[Any], ...]]) -> list[Tensor]:
+    """Join the ranges' entries, and turn the numbers of entries into where each row begins."""
+    counts, *entries = (np.concatenate(parts) for parts in zip(*ranges, strict=True))
+    begins = np.concatenate([[0], np.cumsum(counts)])
+    return [torch.from_numpy(part) for part in (begins, *entries)]
 
 
 @compiled
@@ -52,30 +103,14 @@ def _after(rows: Ints, first: int, last: int, row: int) -> int:
 
 
 @compiled
-def _weigh(points: Floats, row: int, columns: Ints, weights: Floats) -> None:
-    """Fill in exp(-distance) to the row over its sum; the distance is 2 - 2 cosine."""
-    largest = np.float32(-np.inf)  # taken off, as rows that are not unit could overflow
-    for entry in range(columns.size):
-        product = np.float32(0)
-        for dimension in range(points.shape[1]):
-            product += points[row, dimension] * points[columns[entry], dimension]
-        weights[entry] = product
-        largest = max(largest, product)
-    total = np.float32(0)
-    for entry in range(columns.size):
-        weights[entry] = np.exp(2 * (weights[entry] - largest))
-        total += weights[entry]
-    for entry in range(columns.size):
-        weights[entry] /= total
-
-
-@compiled
-def mutual(ranks: Ints, width: int, start: int, stop: int) -> Flags:
-    """Tell for the first ``width`` ranks of each row whether the row is in theirs, too."""
+def _mutual(ranks: Ints, start: int, stop: int) -> Flags:
+    width = ranks.shape[1]
     flags = np.zeros((stop - start, width), np.bool_)
     for row in range(start, stop):
         for place in range(width):
             other = ranks[row, place]
+            if other < 0:
+                continue
             for back in range(width):
                 if ranks[other, back] == row:
                     flags[row - start, place] = True
@@ -84,20 +119,18 @@ def mutual(ranks: Ints, width: int, start: int, stop: int) -> Flags:
 
 
 @compiled
-def encode(
-    points: Floats, ranks: Ints, flags: Flags, half_flags: Flags, start: int, stop: int
-) -> tuple[Longs, Ints, Floats]:
-    """Expand the mutual neighbours of each row, and weigh them by exp(-distance)."""
+def _reciprocal_sets(
+    ranks: Ints, flags: Flags, half_flags: Flags, start: int, stop: int
+) -> tuple[Longs, Ints]:
     width, half = flags.shape[1], half_flags.shape[1]
     widest = width * (half + 1)
     counts = np.empty(stop - start, np.int64)
     columns = np.empty(widest + 32 * (stop - start), np.int32)
-    weights = np.empty(columns.size, np.float32)
-    seen = np.full(ranks.shape[0], -1, np.int64)  # 2 row: mutual neighbour, 2 row + 1: added
+    seen = np.full(ranks.shape[0], -1, np.int64)  # 2 row: member, 2 row + 1: brought along
     size = 0
     for row in range(start, stop):
         if size + widest > columns.size:
-            columns, weights = _grown(columns, widest), _grown(weights, widest)
+            columns = _grown(columns, widest)
         first = size
         for place in range(width):
             if flags[row, place]:
@@ -118,30 +151,49 @@ def encode(
                         seen[other] = 2 * row + 1
                         columns[size] = other
                         size += 1
-        _weigh(points, row, columns[first:size], weights[first:size])
         counts[row - start] = size - first
-    return counts, columns[:size], weights[:size]
+    return counts, columns[:size]
 
 
 @compiled
-def average(
+def _weigh(
+    points: Floats, begins: Longs, columns: Ints, weights: Floats, start: int, stop: int
+) -> None:
+    for row in range(start, stop):
+        largest = np.float32(-np.inf)  # taken off, as rows that are not unit could overflow
+        for entry in range(begins[row], begins[row + 1]):
+            product = np.float32(0)
+            for dimension in range(points.shape[1]):
+                product += points[row, dimension] * points[columns[entry], dimension]
+            weights[entry] = product
+            largest = max(largest, product)
+        total = np.float32(0)
+        for entry in range(begins[row], begins[row + 1]):
+            weights[entry] = np.exp(2 * (weights[entry] - largest))
+            total += weights[entry]
+        for entry in range(begins[row], begins[row + 1]):
+            weights[entry] /= total
+
+
+@compiled
+def _average(
     begins: Longs, columns: Ints, values: Floats, ranks: Ints, start: int, stop: int
 ) -> tuple[Longs, Ints, Floats]:
-    """Average sparse rows over the rows that ``ranks`` lists for each."""
-    num_rows, width = ranks.shape
+    num_rows = ranks.shape[0]
     counts = np.empty(stop - start, np.int64)
     out_columns = np.empty(128 * (stop - start), np.int32)
     out_values = np.empty(out_columns.size, np.float32)
     sums = np.zeros(num_rows, np.float32)
     size = 0
     for row in range(start, stop):
+        listed = ranks[row][ranks[row] >= 0]
         widest = 0
-        for other in ranks[row]:
+        for other in listed:
             widest += begins[other + 1] - begins[other]
         if size + widest > out_columns.size:
             out_columns, out_values = _grown(out_columns, widest), _grown(out_values, widest)
         first = size
-        for other in ranks[row]:
+        for other in listed:
             for entry in range(begins[other], begins[other + 1]):
                 column = columns[entry]
                 if sums[column] == 0 and values[entry] > 0:
@@ -149,14 +201,14 @@ def average(
                     size += 1
                 sums[column] += values[entry]
         for entry in range(first, size):
-            out_values[entry] = sums[out_columns[entry]] / np.float32(width)
+            out_values[entry] = sums[out_columns[entry]] / np.float32(listed.size)
             sums[out_columns[entry]] = 0
         counts[row - start] = size - first
     return counts, out_columns[:size], out_values[:size]
 
 
 @compiled
-def later_close_pairs(
+def _later_close_pairs(
     begins: Longs,
     columns: Ints,
     values: Floats,
@@ -176,7 +228,7 @@ def later_close_pairs(
     counts = np.empty(stop - start, np.int64)
     others = np.empty(num_rows + 16 * (stop - start), np.int32)
     distances = np.empty(others.size, np.float32)
-    overlaps = np.zeros(num_rows, np.float32)
+    overlaps = np.zeros(num_rows, np.float64)
     touched = np.empty(num_rows, np.int32)
     size = 0
     for row in range(start, stop):
@@ -197,7 +249,7 @@ def later_close_pairs(
         for other in touched[:num_touched]:
             overlap = overlaps[other]
             overlaps[other] = 0
-            distance = np.float32(max(0.0, 1.0 - overlap / (2.0 - overlap)))
+            distance = np.float32(max(0.0, 1 - overlap / (2 - overlap)))
             if distance <= limit and distance < 1:
                 others[size] = other
                 distances[size] = distance

@@ -2,122 +2,191 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from lightning_reid.clustering.arrays import Array, feature_rows, same_kind
-from lightning_reid.clustering.precision import full_precision
+from lightning_reid.clustering.candidates import Search, compiled_candidates, tensor_candidates
+from lightning_reid.clustering.duplicates import Piles, find_piles
+from lightning_reid.clustering.precision import fast_type, product_seconds
+from lightning_reid.clustering.ranking import rank, rank_directly, unpack
+from lightning_reid.clustering.resources import announce, require_memory
+from lightning_reid.clustering.rounding import Frame
 
-Backend = Literal["auto", "torch", "faiss"]
+Backend = Literal["auto", "compiled", "torch", "faiss", "ivf", "hnsw"]
 
-_BLOCK_ENTRIES = 2**26  # distances held at a time: 256 MiB
+_APPROXIMATE = ("ivf", "hnsw")
+_SPARE = 16  # candidates beyond three times those asked for; they leave room for rounding
+_BYTES_PER_CANDIDATE = 24  # index, limit and distance, and what sorting them takes
+_WORKING_MEMORY = 2**28  # bytes, for blocks of products
+_TRIAL_SIZE = 2048  # rows of the block whose product is timed before a long search
+_MANY_BLOCKS = 64  # fewer are over before anyone wonders
+_MORE_THAN_PRODUCTS = 1.0  # estimated time over that of all products: half of them are
+# needed where rows and columns are the same, and choosing takes time
+_FEW = 8  # rows that are compared with all others sooner than all others are rounded again
 
 
 @torch.no_grad()
 def nearest_neighbors(features: Array, k: int, backend: Backend = "auto") -> tuple[Array, Array]:
     """Find the k nearest rows of every row by Euclidean distance, exactly.
 
-    Every row's first neighbour is the row itself, at distance 0, also where others are
-    identical to it. The others are sorted by their float32 distance and, where that is equal,
-    by index. Memory is O(N k) and one block of distances.
+    Every row's first neighbour is the row itself, at distance 0, also where others are identical
+    to it. The others are sorted by their distance in float32 and, where that is equal, by index.
+    Memory is O(N k), one rounded copy of the features and one block of distances.
+
+    Candidates are found by matrix products in few bits (bfloat16 where it is fast). Their
+    distances are computed again from the features, in float64, and a row is done when all rows
+    that are no candidates are provably farther; the others are searched again in float32 and, if
+    need be, float64. So the result does not depend on the device or the order of sums.
 
     Args:
         features: (N, D) array or tensor; unit rows make the ranking that of the cosine.
         k: Neighbours per row, itself included; more than N are cut to N.
-        backend: "torch" computes blocks of rows on the features' device, "faiss" searches
-            a flat index on the CPU. "auto" is faiss for features on the CPU, else torch.
+        backend: "compiled" (CPU only) keeps candidates in compiled loops, "torch" in tensor
+            operations on the features' device; "auto" is "compiled" on the CPU, else "torch".
+            "faiss" searches faiss's flat index, whose rounding may swap near ties, on the GPU
+            where the features are there and faiss-gpu finds one. "ivf" and "hnsw" are faiss's
+            approximate indexes: they miss neighbours, and how many of them is measured on a
+            sample and logged (see ``neighbor_recall``).
 
     Returns:
         Squared distances (N, min(k, N)) float32, never negative, and indices of the same
         shape, int64: arrays for an array, tensors on the features' device for a tensor.
 
     Raises:
-        ValueError: If k < 1, the backend is unknown, or the features are not 2-D, are empty,
-            or hold NaN or infinite values.
+        ValueError: If k < 1, the backend is unknown or not for this device, or the features are
+            not 2-D, are empty, or hold NaN or infinite values.
+        InputError: If that takes more memory than is free.
     """
     points = feature_rows(features)
-    if k < 1:
-        raise ValueError(f"k must be at least 1, not {k}")
-    count = min(k, len(points))
-    # one more than asked for shows which rows have a tie at the cut
-    candidates = _search(backend, points)(points, min(count + 1, len(points)))
-    distances, indices = _settle_ties(points, *candidates, count)
+    everyone = torch.arange(len(points), device=points.device)
+    distances, indices = nearest_among(points, everyone, everyone, k, backend)
+    if backend in _APPROXIMATE:
+        _log_recall(points, indices, backend)
     return same_kind(distances, features), same_kind(indices, features)
 
 
-def _search(backend: Backend, points: Tensor) -> Callable[[Tensor, int], tuple[Tensor, Tensor]]:
-    if backend == "auto":
-        backend = "faiss" if points.device.type == "cpu" else "torch"
-    if backend == "faiss":
-        return _faiss_candidates
-    if backend == "torch":
-        return _torch_candidates
-    raise ValueError(f"backend must be 'auto', 'torch' or 'faiss', not {backend!r}")
-
-
-def _faiss_candidates(points: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    import faiss  # imported where used: it loads slowly
-
-    rows = points.cpu().numpy()
-    index = faiss.IndexFlatL2(rows.shape[1])
-    index.add(rows)
-    distances, indices = index.search(rows, count)
-    device = points.device
-    return torch.from_numpy(distances).to(device), torch.from_numpy(indices).to(device)
-
-
-def _torch_candidates(points: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    distances = points.new_empty(len(points), count)
-    indices = torch.empty_like(distances, dtype=torch.int64)
-    everyone = torch.arange(len(points), device=points.device)
-    for rows in _blocks(everyone):
-        block = _squared_distances(points, rows)
-        distances[rows], indices[rows] = block.topk(count, dim=1, largest=False)
-    return distances, indices
-
-
-def _settle_ties(
-    points: Tensor, distances: Tensor, indices: Tensor, count: int
+@torch.no_grad()
+def nearest_among(
+    features: Tensor, rows: Tensor, columns: Tensor, k: int, backend: Backend = "auto"
 ) -> tuple[Tensor, Tensor]:
-    """Order candidates by (itself first, distance, index) and keep ``count`` of them."""
-    own = torch.arange(len(points), device=points.device)
-    distances = distances.clamp(min=0).masked_fill_(indices == own[:, None], -1)
-    indices, by_index = indices.sort(dim=1)
-    distances, by_distance = distances.gather(1, by_index).sort(dim=1, stable=True)
-    indices = indices.gather(1, by_distance)
+    """Find the k nearest of some rows to some rows, as :func:`nearest_neighbors` does for all.
 
-    unsettled = distances[:, 0] >= 0  # did not find itself among its duplicates
-    if distances.shape[1] > count:
-        unsettled |= distances[:, count - 1] == distances[:, count]
-    distances, indices = distances[:, :count].clamp(min=0), indices[:, :count].contiguous()
-    for rows in _blocks(unsettled.nonzero().flatten(), len(points)):
-        distances[rows], indices[rows] = _smallest_by_index(points, rows, count)
-    return distances, indices
+    Args:
+        features: (N, D) tensor.
+        rows: (R,) int64 numbers of the rows whose neighbours are sought.
+        columns: (C,) int64 numbers of the rows among which they are sought, ascending.
+        k: Neighbours per row, itself included if it is among the columns.
+        backend: See there.
 
+    Returns:
+        Squared distances (R, min(k, C)) float32 and row numbers of the same shape, int64.
 
-def _smallest_by_index(points: Tensor, rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Search whole rows on (distance, index) packed into one integer."""
-    # adding zero turns -0.0 into 0.0: the bits of the others sort as their values do
-    distances = _squared_distances(points, rows).clamp_(min=0).add_(0.0)
-    upper = distances.view(torch.int32).to(torch.int64)
-    upper[torch.arange(len(rows), device=rows.device), rows] = -1
-    keys = (upper << 32) | torch.arange(len(points), device=rows.device)
-    indices = keys.topk(count, dim=1, largest=False).values & 0xFFFFFFFF
-    nearest = distances.gather(1, indices)
-    nearest[:, 0] = 0
-    return nearest, indices
+    Raises:
+        ValueError: See there.
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, not {k}")
+    points = feature_rows(features)
+    piles = find_piles(points)
+    if piles is None:
+        return unpack(_nearest(points, rows, columns, min(k, len(columns)), backend))
+    return _nearest_in_piles(points, piles, rows, columns, k, backend)
 
 
-def _squared_distances(points: Tensor, rows: Tensor) -> Tensor:
-    norms = points.square().sum(dim=1)
-    with full_precision(points.device.type):
-        distances = torch.addmm(norms, points[rows], points.T, alpha=-2)
-    return distances.add_(norms[rows, None])
+@torch.no_grad()
+def neighbor_recall(features: Array, indices: Any, num_samples: int = 1000, seed: int = 0) -> float:
+    """Measure the share of true nearest neighbours that were found, on a sample of rows.
+
+    A row itself does not count: it is always found.
+
+    Args:
+        features: (N, D) array or tensor.
+        indices: (N, k) neighbours that ``nearest_neighbors`` found for them, k > 1.
+        num_samples: Rows that are searched exactly; all if there are fewer.
+        seed: Draws the rows.
+
+    Returns:
+        A number from 0 to 1.
+    """
+    points = feature_rows(features)
+    found = torch.as_tensor(indices, device=points.device)
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randperm(len(points), generator=generator)[:num_samples].to(points.device)
+    everyone = torch.arange(len(points), device=points.device)
+    exact = nearest_among(points, rows, everyone, found.shape[1])[1][:, 1:]
+    return float((exact[:, :, None] == found[rows][:, None, :]).any(dim=2).float().mean())
 
 
-def _blocks(rows: Tensor, width: int | None = None) -> tuple[Tensor, ...]:
-    """Split row numbers so that a block of distances to ``width`` points fits in memory."""
-    return torch.split(rows, max(1, _BLOCK_ENTRIES // (width or len(rows))))
+def _nearest_in_piles(
+    points: Tensor, piles: Piles, rows: Tensor, columns: Tensor, k: int, backend: Backend
+) -> tuple[Tensor, Tensor]:
+    """Search among one of each pile of identical rows, then list them all."""
+    own, place = torch.unique(piles.representative[rows], return_inverse=True)
+    others = torch.unique(piles.representative[columns])
+    packed = _nearest(points, own, others, min(k, len(others)), backend)
+    return unpack(piles.expand(packed, place, rows, columns, min(k, len(columns))))
+
+
+def _nearest(points: Tensor, rows: Tensor, columns: Tensor, count: int, backend: Backend) -> Tensor:
+    """Packed neighbours of distinct rows, ``(R, count)``."""
+    wanted = min(3 * count + _SPARE, len(columns))
+    if backend == "faiss" or backend in _APPROXIMATE:
+        from lightning_reid.clustering.faiss_indexes import faiss_candidates
+
+        found = faiss_candidates(points, rows, columns, wanted, backend)
+        return rank(points, rows, found, count)[0]
+    return _certain(points, rows, columns, count, wanted, _search(backend, points))
+
+
+def _search(backend: Backend, points: Tensor) -> Search:
+    on_cpu = points.device.type == "cpu"
+    if backend == "compiled" and not on_cpu:
+        raise ValueError(f"backend 'compiled' needs features on the CPU, not {points.device}")
+    if backend == "compiled" or (backend == "auto" and on_cpu):
+        return compiled_candidates
+    if backend in ("auto", "torch"):
+        return tensor_candidates
+    known = "'auto', 'compiled', 'torch', 'faiss', 'ivf' or 'hnsw'"
+    raise ValueError(f"backend must be {known}, not {backend!r}")
+
+
+def _certain(
+    points: Tensor, rows: Tensor, columns: Tensor, count: int, wanted: int, search: Search
+) -> Tensor:
+    """Search in few bits, then what was not certain in more."""
+    _check_cost(points, rows, columns, wanted)
+    frame = Frame.around(points)
+    packed = torch.empty(len(rows), count, dtype=torch.int64, device=points.device)
+    left = torch.arange(len(rows), device=points.device)
+    for dtype in dict.fromkeys((fast_type(points.device.type), torch.float32, torch.float64)):
+        candidates = search(points, frame, dtype, rows[left], columns, wanted)
+        packed[left], certain = rank(points, rows[left], candidates, count)
+        left = left[~certain]
+        if len(left) <= _FEW:
+            break
+        search = tensor_candidates  # not all rows: no symmetry to use
+    if len(left):
+        packed[left] = rank_directly(points, rows[left], columns, count)
+    return packed
+
+
+def _log_recall(points: Tensor, indices: Tensor, backend: Backend) -> None:
+    from pytorch_lightning.utilities import rank_zero_info
+
+    recall = neighbor_recall(points, indices)
+    rank_zero_info(f"backend {backend!r} found {recall:.2%} of the true neighbours of a sample")
+
+
+def _check_cost(points: Tensor, rows: Tensor, columns: Tensor, wanted: int) -> None:
+    what = f"Neighbours of {len(rows):,} among {len(columns):,} images"
+    dtype, dimensions = fast_type(points.device.type), points.shape[1]
+    rounded = (len(rows) + len(columns)) * dimensions * dtype.itemsize
+    needed = rounded + _BYTES_PER_CANDIDATE * len(rows) * wanted + _WORKING_MEMORY
+    require_memory(what, needed, points.device, "use a smaller k or fewer dimensions")
+    blocks = len(rows) * len(columns) / _TRIAL_SIZE**2
+    if blocks > _MANY_BLOCKS:
+        once = product_seconds(_TRIAL_SIZE, dimensions, dtype, points.device)
+        announce(what, _MORE_THAN_PRODUCTS * blocks * once, needed)

@@ -6,8 +6,14 @@ import torch
 
 from lightning_reid.clustering import nearest_neighbors
 from lightning_reid.clustering.arrays import feature_rows
+from lightning_reid.clustering.candidates import compiled_candidates, tensor_candidates
+from lightning_reid.clustering.neighbors import nearest_among
+from lightning_reid.clustering.rounding import Frame
 
-BACKENDS = ["auto", "torch", "faiss"]
+BACKENDS = ["auto", "compiled", "torch", "faiss"]
+EXACT = ["compiled", "torch"]
+neighbors = importlib.import_module("lightning_reid.clustering.neighbors")
+candidates = importlib.import_module("lightning_reid.clustering.candidates")
 
 
 def unit_rows(size, dimensions=32, seed=0):
@@ -28,16 +34,128 @@ def test_equals_the_full_sort(backend):
     assert (np.diff(distances) >= 0).all()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_many_blocks_give_the_same(backend, monkeypatch):
-    rows = unit_rows(101)
+def squared_distances(rows):
+    rows = rows.astype(np.float64)
+    return np.stack([np.square(row - rows).sum(axis=1) for row in rows])
+
+
+def sorted_by_distance_then_index(rows, k):
+    """The definition: float32 distances, itself first, then by index."""
+    distances = squared_distances(rows).astype(np.float32)
+    np.fill_diagonal(distances, -1)
+    indices = distances.argsort(axis=1, kind="stable")[:, :k]
+    return np.maximum(np.take_along_axis(distances, indices, axis=1), 0), indices
+
+
+@pytest.mark.parametrize("backend", EXACT)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_many_blocks_give_the_same(backend, dtype, monkeypatch):
+    rows = unit_rows(701, 8)
     rows[40:60] = rows[40]
-    whole = nearest_neighbors(rows, 7, backend)
-    neighbors = importlib.import_module("lightning_reid.clustering.neighbors")
-    monkeypatch.setattr(neighbors, "_BLOCK_ENTRIES", 10 * len(rows))
-    blocks = nearest_neighbors(rows, 7, backend)
-    np.testing.assert_allclose(blocks[0], whole[0], atol=1e-6)
-    np.testing.assert_array_equal(blocks[1], whole[1])
+    monkeypatch.setattr(neighbors, "fast_type", lambda device_type: dtype)
+    monkeypatch.setattr(candidates, "_BLOCK_ROWS", 96)
+    monkeypatch.setattr(candidates, "_BLOCK_COLUMNS", 400)
+    monkeypatch.setattr(candidates, "_BLOCK_ENTRIES", 30 * 400)
+    monkeypatch.setattr(candidates, "_CHUNK", 4)
+    distances, indices = nearest_neighbors(rows, 7, backend)
+    expected = sorted_by_distance_then_index(rows, 7)
+    np.testing.assert_array_equal(indices, expected[1])
+    np.testing.assert_array_equal(distances, expected[0])
+
+
+@pytest.mark.parametrize("backend", EXACT)
+def test_what_few_bits_cannot_tell_apart(backend, monkeypatch):
+    types = []
+    for name in ("compiled_candidates", "tensor_candidates"):
+        search = getattr(neighbors, name)
+        monkeypatch.setattr(
+            neighbors, name, lambda *a, search=search: types.append(a[2]) or search(*a)
+        )
+    monkeypatch.setattr(neighbors, "fast_type", lambda device_type: torch.bfloat16)
+    groups = np.repeat(unit_rows(4, 24), 150, axis=0)
+    for spread in (1e-3, 1e-6):
+        rows = (groups + spread * unit_rows(600, 24, seed=1)).astype(np.float32)
+        distances, indices = nearest_neighbors(rows, 10, backend)
+        expected = sorted_by_distance_then_index(rows, 10)
+        np.testing.assert_array_equal(indices, expected[1])
+        np.testing.assert_array_equal(distances, expected[0])
+    assert types.count(torch.bfloat16) == 2
+    assert torch.float32 in types
+    assert torch.float64 in types
+
+
+@pytest.mark.parametrize("search", [compiled_candidates, tensor_candidates])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("dimensions", [3, 64, 2048])
+def test_limits_hold(search, dtype, dimensions):
+    if dtype == torch.float64 and search is compiled_candidates:
+        pytest.skip("the compiled form packs a distance and an index into 64 bits")
+    rows = unit_rows(300, dimensions) * np.linspace(0.1, 3, 300, dtype=np.float32)[:, None] + 0.5
+    points, everyone = torch.from_numpy(rows), torch.arange(300)
+    found = search(points, Frame.around(points), dtype, everyone, everyone, 12)
+    exact = torch.from_numpy(squared_distances(rows)) * found.unit
+    limits = found.limits.double() - found.errors[:, None]
+    assert (exact.gather(1, found.indices) >= limits - 1e-12).all()
+    others = torch.ones_like(exact, dtype=torch.bool).scatter_(1, found.indices, False)
+    assert (exact.masked_fill(~others, torch.inf).amin(dim=1) >= limits[:, -1] - 1e-12).all()
+    # not by being useless
+    slack = (exact.gather(1, found.indices) - limits).max() / exact.max()
+    assert slack < {torch.bfloat16: 1e-2, torch.float32: 1e-3, torch.float64: 1e-6}[dtype]
+
+
+@pytest.mark.parametrize("backend", EXACT)
+def test_all_at_the_same_distance(backend):
+    rows = np.eye(150, dtype=np.float32)
+    _, indices = nearest_neighbors(rows, 5, backend)
+    np.testing.assert_array_equal(indices, sorted_by_distance_then_index(rows, 5)[1])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("k", [4, 30, 200])
+def test_piles_of_identical_rows(backend, k):
+    rng = np.random.default_rng(0)
+    rows = unit_rows(40, 6)[rng.integers(40, size=200)]
+    rows[rng.permutation(200)[:60]] = 0
+    distances, indices = nearest_neighbors(rows, k, backend)
+    expected = sorted_by_distance_then_index(rows, k)
+    np.testing.assert_array_equal(indices, expected[1])
+    np.testing.assert_array_equal(distances, expected[0])
+
+
+def test_one_large_pile_is_quick():
+    rows = np.tile(unit_rows(1, 64), (20000, 1))
+    distances, indices = nearest_neighbors(rows, 20)
+    assert (distances == 0).all()
+    np.testing.assert_array_equal(indices[19999], [19999, *range(19)])
+    np.testing.assert_array_equal(indices[3], [3, 0, 1, 2, *range(4, 20)])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_some_rows_among_some(backend):
+    rows = unit_rows(150, 12)
+    rows[[5, 77, 120]] = rows[2]
+    own = torch.tensor([2, 5, 9, 77, 149])
+    among = torch.arange(5, 140, 3)
+    distances, indices = nearest_among(torch.from_numpy(rows), own, among, 9, backend)
+    exact = squared_distances(rows)[own][:, among].astype(np.float32)
+    exact[own[:, None] == among] = -1
+    order = exact.argsort(axis=1, kind="stable")[:, :9]
+    np.testing.assert_array_equal(indices, among[order])
+    np.testing.assert_array_equal(
+        distances, np.maximum(np.take_along_axis(exact, order, axis=1), 0)
+    )
+
+
+@pytest.mark.parametrize("backend", ["ivf", "hnsw"])
+def test_approximate_indexes_find_most(backend):
+    centers = unit_rows(120, 24)
+    rows = (np.repeat(centers, 30, axis=0) + 0.3 * unit_rows(3600, 24, seed=1)).astype(np.float32)
+    exact = nearest_neighbors(rows, 15)
+    found = nearest_neighbors(rows, 15, backend)
+    same = [len(set(a) & set(b)) for a, b in zip(exact[1], found[1], strict=True)]
+    assert np.mean(same) / 15 > 0.9
+    np.testing.assert_array_equal(found[1][:, 0], np.arange(3600))
+    assert (np.diff(found[0]) >= 0).all()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

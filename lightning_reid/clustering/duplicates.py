@@ -1,0 +1,98 @@
+"""Identical rows: one of each pile is searched, all of it is listed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lightning_reid.clustering.ranking import pack, unpack
+
+_BLOCK_ENTRIES = 2**24  # neighbours listed at a time
+
+
+@dataclass(frozen=True)
+class Piles:
+    """Which rows are identical.
+
+    Attributes:
+        representative: ``(N,)`` int64, the first row that is identical to each.
+    """
+
+    representative: Tensor
+
+    def expand(
+        self, packed: Tensor, place: Tensor, rows: Tensor, columns: Tensor, count: int
+    ) -> Tensor:
+        """List all rows of the piles whose representatives were found.
+
+        Args:
+            packed: ``(U, m)`` nearest representatives of some representatives, packed.
+            place: ``(R,)`` which of these stands for each row.
+            rows: ``(R,)`` row numbers.
+            columns: ``(C,)`` row numbers that may be listed, ascending.
+            count: neighbours wanted of each row, at most C.
+
+        Returns:
+            ``(R, count)`` packed.
+        """
+        pile = self.representative[columns]
+        members = columns[pile.argsort(stable=True)]
+        sizes = torch.bincount(pile, minlength=len(self.representative))
+        longest = int(sizes.max().clamp(max=count))  # no more of a pile can be needed
+        steps = torch.arange(longest, device=rows.device)
+        begins = sizes.cumsum(0) - sizes
+
+        def listed(distances: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
+            places = begins[found][:, :, None] + steps
+            absent = steps >= sizes[found][:, :, None]
+            spread = distances[:, :, None].masked_fill(absent, torch.inf)
+            return spread.flatten(1), members[places.clamp(max=len(members) - 1)].flatten(1)
+
+        ranked = packed[place][:, :count]
+        found = unpack(packed)[1]
+        itself = members[begins[found].clamp(max=len(members) - 1)] == found  # may be no column
+        in_piles = ((sizes[found] > 1) | ~itself).any(dim=1)[place].nonzero().flatten()
+        if ranked.shape[1] < count:
+            ranked = torch.nn.functional.pad(ranked, (0, count - ranked.shape[1]))
+        for block in torch.split(in_piles, _BLOCK_ENTRIES // (packed.shape[1] * longest) + 1):
+            distances, others = listed(*unpack(packed[place[block]]))
+            ranked[block] = _after_itself(distances, others, rows[block], columns)[:, :count]
+        return ranked
+
+
+def find_piles(points: Tensor) -> Piles | None:
+    """Find identical rows; None if all differ.
+
+    Args:
+        points: ``(N, D)`` float32.
+    """
+    # sums over a row are done alike for every row: identical rows have identical sums
+    keys = points.sum(dim=1)
+    order = keys.argsort(stable=True)
+    keys = keys[order]
+    alike = (keys[1:] == keys[:-1]).nonzero().flatten()
+    if len(alike):
+        same = (points[order[alike]] == points[order[alike + 1]]).all(dim=1)
+        alike = alike[same]
+    if len(alike) == 0:
+        return None
+    starts = torch.ones(len(points), dtype=torch.bool, device=points.device)
+    starts[alike + 1] = False
+    first = order[starts]  # the sort is stable: the first of a pile has the smallest number
+    representative = torch.empty_like(order)
+    representative[order] = first[starts.cumsum(0) - 1]
+    return Piles(representative)
+
+
+def _after_itself(distances: Tensor, others: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Rank neighbours after the row itself, which a large pile may have left out."""
+    own = torch.isin(rows, columns)
+    distances = distances.masked_fill((others == rows[:, None]) & own[:, None], torch.inf)
+    itself = torch.zeros_like(distances[:, :1]).masked_fill(~own[:, None], torch.inf)
+    # absent ones get a number that is no row's own
+    absent = torch.isinf(distances)
+    others = others.masked_fill(absent, 2**32 - 1)
+    first = torch.where(own, rows, 2**32 - 1)[:, None]
+    return pack(torch.cat([itself, distances], dim=1), torch.cat([first, others], dim=1), rows)

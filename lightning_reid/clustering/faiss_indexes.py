@@ -1,0 +1,79 @@
+"""Neighbour candidates from faiss: a flat index, and approximate ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_reid.clustering.candidates import Candidates
+
+_PROBES = 32  # of the lists of an IVF index that are searched
+_LINKS = 32  # of each point of an HNSW graph
+_TRAINING_POINTS_PER_LIST = 64  # more hardly move the centres of the lists
+_MOST_LISTS = 4096
+
+
+def faiss_candidates(
+    points: Tensor,
+    rows: Tensor,
+    columns: Tensor,
+    count: int,
+    kind: str,
+) -> Candidates:
+    """Find candidates with a faiss index; nothing is known about the others.
+
+    Args:
+        points: ``(N, D)`` float32.
+        rows: ``(R,)`` numbers of the rows whose neighbours are sought.
+        columns: ``(C,)`` numbers of the rows among which they are sought.
+        count: candidates per row, at most C.
+        kind: "faiss" compares with every column; "ivf" with those in the nearest of about
+            4 sqrt(C) lists; "hnsw" with those it meets in a graph.
+
+    Returns:
+        Candidates, -1 where an approximate index found fewer.
+    """
+    among = np.ascontiguousarray(points[columns].cpu().numpy())
+    index = _index(kind, len(among), among.shape[1], count)
+    index.train(among)
+    index.add(among)
+    if points.is_cuda:
+        index = _on_gpu(index, points.device)
+    _, places = index.search(np.ascontiguousarray(points[rows].cpu().numpy()), count)
+    found = torch.from_numpy(places).to(points.device)
+    found = torch.where(found < 0, -1, columns[found.clamp(min=0)])
+    unknown = torch.zeros_like(found, dtype=torch.float32)
+    return Candidates(found, unknown, unknown[:, 0].double(), 1.0, complete=False)
+
+
+def _index(kind: str, size: int, dimensions: int, count: int) -> Any:
+    import faiss  # imported where used: it loads slowly
+
+    if kind == "faiss":
+        return faiss.IndexFlatL2(dimensions)
+    if kind == "hnsw":
+        graph = faiss.IndexHNSWFlat(dimensions, _LINKS)
+        graph.hnsw.efSearch = max(2 * count, 64)
+        return graph
+    lists = max(1, min(_MOST_LISTS, round(4 * size**0.5), size // _TRAINING_POINTS_PER_LIST))
+    index = faiss.IndexIVFFlat(faiss.IndexFlatL2(dimensions), dimensions, lists)
+    index.nprobe = _PROBES
+    index.cp.min_points_per_centroid = 1
+    index.cp.max_points_per_centroid = _TRAINING_POINTS_PER_LIST
+    return index
+
+
+def _on_gpu(index: Any, device: torch.device) -> Any:
+    """Move an index to the features' GPU, where this faiss can use one and has such an index."""
+    import faiss
+
+    count_gpus = getattr(faiss, "get_num_gpus", lambda: 0)  # faiss-cpu may not have it
+    if count_gpus() == 0 or isinstance(index, faiss.IndexHNSW):
+        return index
+    resources = faiss.StandardGpuResources()
+    moved: Any = faiss.index_cpu_to_gpu(resources, device.index or 0, index)
+    moved.resources = resources  # the index does not keep them alive itself
+    return moved

@@ -1,0 +1,40 @@
+import psutil
+import pytest
+import torch
+
+from lightning_reid.clustering import resources
+from lightning_reid.errors import InputError
+
+CPU = torch.device("cpu")
+
+
+def test_free_memory_is_at_most_that_of_the_machine(monkeypatch):
+    monkeypatch.setattr(resources, "_CONTROL_GROUPS", ())
+    assert 0 < resources.available_memory(CPU) <= psutil.virtual_memory().total
+
+
+def test_a_container_may_have_less(tmp_path, monkeypatch):
+    limit, used = tmp_path / "memory.max", tmp_path / "memory.current"
+    monkeypatch.setattr(resources, "_CONTROL_GROUPS", ((str(limit), str(used)),))
+    limit.write_text("3000\n")
+    used.write_text("2500\n")
+    assert resources.available_memory(CPU) == 500
+    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 300\nactive_file 40\n")
+    assert resources.available_memory(CPU) == 840
+    limit.write_text("max\n")
+    assert resources.available_memory(CPU) > 10**6
+
+
+def test_what_does_not_fit_is_refused_and_says_what_to_do():
+    resources.require_memory("this", 1000, CPU, "nothing")
+    with pytest.raises(InputError, match=r"^this needs about 1000000000\.0 GB"):
+        resources.require_memory("this", 10**18, CPU, "take less")
+
+
+def test_only_long_steps_are_announced(caplog):
+    with caplog.at_level("INFO"):
+        resources.announce("short", 2, 10**9)
+        resources.announce("long", 150, 2 * 10**9)
+    assert [record.message for record in caplog.records] == [
+        "long: about 2 min and 2.0 GB of memory"
+    ]
