@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+
+from lightning_reid.clustering.numbering import number_by_first
 
 
-def dbscan(distances: Any, eps: float, min_samples: int) -> NDArray[np.int64]:
+@overload
+def dbscan(distances: Tensor, eps: float, min_samples: int) -> Tensor: ...
+@overload
+def dbscan(distances: Any, eps: float, min_samples: int) -> NDArray[np.int64]: ...
+def dbscan(distances: Any, eps: float, min_samples: int) -> NDArray[np.int64] | Tensor:
     """Cluster a symmetric sparse graph of distances with DBSCAN.
 
     The labels, numbering included, are those of scikit-learn's DBSCAN on the dense matrix in
@@ -16,14 +24,16 @@ def dbscan(distances: Any, eps: float, min_samples: int) -> NDArray[np.int64]:
     first core image, and an image on the border of several joins the first.
 
     Args:
-        distances: (N, N) ``scipy.sparse`` array, as ``jaccard_distance`` gives. Stored zeros
-            are distances of 0; an image is always its own neighbour, stored or not.
+        distances: (N, N) ``scipy.sparse`` array or sparse COO tensor, as ``jaccard_distance``
+            gives. Stored zeros are distances of 0; an image is always its own neighbour, stored
+            or not.
         eps: Two images are neighbours up to this distance plus 1e-6: Jaccard distances often
             fall exactly on round thresholds.
         min_samples: A core image has so many neighbours, itself included.
 
     Returns:
-        (N,) labels: 0, 1, ... for the clusters, -1 for outliers.
+        (N,) int64 labels: 0, 1, ... for the clusters, -1 for outliers. A tensor on its device
+        for a tensor, else an array.
 
     Raises:
         TypeError: If the distances are not sparse: a zero of a dense array has no such meaning.
@@ -31,7 +41,53 @@ def dbscan(distances: Any, eps: float, min_samples: int) -> NDArray[np.int64]:
             above the distance up to which ``jaccard_distance`` kept pairs, or is 1 or more
             there, where every pair would be a neighbour.
     """
-    near = _neighbor_pairs(_checked(distances, eps, min_samples), eps)
+    _require_valid(distances, eps, min_samples)
+    if isinstance(distances, Tensor):
+        return _tensor_labels(distances, eps, min_samples)
+    return _scipy_labels(distances, eps, min_samples)
+
+
+def _require_valid(distances: Any, eps: float, min_samples: int) -> None:
+    from scipy.sparse import issparse
+
+    is_coo = isinstance(distances, Tensor) and distances.layout == torch.sparse_coo
+    if not (is_coo or issparse(distances)):
+        given = getattr(distances, "layout", type(distances).__name__)
+        raise TypeError(f"distances must be a scipy.sparse array or a COO tensor, not {given}")
+    if distances.ndim != 2 or distances.shape[0] != distances.shape[1]:
+        raise ValueError(f"distances must be square, not of shape {tuple(distances.shape)}")
+    if not eps >= 0:
+        raise ValueError(f"eps must be 0 or more, not {eps}")
+    if min_samples < 1:
+        raise ValueError(f"min_samples must be at least 1, not {min_samples}")
+    _require_complete(getattr(distances, "max_distance", None), eps)
+
+
+def _require_complete(max_distance: float | None, eps: float) -> None:
+    from lightning_reid.clustering.graph import reach
+
+    if max_distance is None:
+        return
+    if eps > max_distance and not np.isclose(eps, max_distance, rtol=1e-9, atol=0):
+        raise ValueError(f"eps {eps} is above {max_distance}, where the distances were cut off")
+    if reach(eps) >= 1:
+        raise ValueError("eps must be below 1: pairs at a Jaccard distance of 1 are not stored")
+
+
+def _tensor_labels(distances: Tensor, eps: float, min_samples: int) -> Tensor:
+    from lightning_reid.clustering.dbscan_tensors import dbscan_pairs
+    from lightning_reid.clustering.graph import reach
+
+    pairs = distances.coalesce()
+    rows, columns = pairs.indices()
+    near = (pairs.values() <= reach(eps)) & (rows != columns)
+    return dbscan_pairs(rows[near], columns[near], len(distances), min_samples)
+
+
+def _scipy_labels(distances: Any, eps: float, min_samples: int) -> NDArray[np.int64]:
+    from scipy.sparse import csr_array
+
+    near = _neighbor_pairs(csr_array(distances), eps)
     size = near.shape[0]
     is_core = np.diff(near.indptr) + 1 >= min_samples  # + 1: itself
     labels = np.full(size, -1, np.int64)
@@ -44,32 +100,6 @@ def dbscan(distances: Any, eps: float, min_samples: int) -> NDArray[np.int64]:
     on_border = first < size
     labels[on_border] = first[on_border]
     return labels
-
-
-def _checked(distances: Any, eps: float, min_samples: int) -> Any:
-    from scipy.sparse import csr_array, issparse
-
-    if not issparse(distances):
-        raise TypeError(f"distances must be a scipy.sparse array, not {type(distances).__name__}")
-    if distances.shape[0] != distances.shape[1]:
-        raise ValueError(f"distances must be square, not of shape {distances.shape}")
-    if not eps >= 0:
-        raise ValueError(f"eps must be 0 or more, not {eps}")
-    if min_samples < 1:
-        raise ValueError(f"min_samples must be at least 1, not {min_samples}")
-    _require_complete(getattr(distances, "max_distance", None), eps)
-    return csr_array(distances)
-
-
-def _require_complete(max_distance: float | None, eps: float) -> None:
-    from lightning_reid.clustering.graph import reach
-
-    if max_distance is None:
-        return
-    if eps > max_distance and not np.isclose(eps, max_distance, rtol=1e-9, atol=0):
-        raise ValueError(f"eps {eps} is above {max_distance}, where the distances were cut off")
-    if reach(eps) >= 1:
-        raise ValueError("eps must be below 1: pairs at a Jaccard distance of 1 are not stored")
 
 
 def _neighbor_pairs(distances: Any, eps: float) -> Any:
@@ -90,5 +120,4 @@ def _numbered_components(graph: Any) -> NDArray[np.int64]:
     from scipy.sparse.csgraph import connected_components
 
     _, components = connected_components(graph, directed=False)
-    _, first, component = np.unique(components, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[component]
+    return number_by_first(components)

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 Indices = NDArray[np.int64]
 
 
-def silhouette(distances: Any, labels: NDArray[np.int64]) -> float:
+def silhouette(distances: Any, labels: NDArray[np.int64] | Tensor) -> float:
     """Compute the mean silhouette of the clustered images.
 
     Needs no identities, so it may watch a training. It is the mean of (b - a) / max(a, b) with
@@ -18,9 +19,9 @@ def silhouette(distances: Any, labels: NDArray[np.int64]) -> float:
     another cluster; an image alone in its cluster counts 0, outliers are left out.
 
     Args:
-        distances: (N, N) ``scipy.sparse`` array of distances from 0 to 1; pairs that are not
-            stored count as 1, whatever the diagonal holds does not count.
-        labels: (N,) cluster of each image, negative for outliers.
+        distances: (N, N) ``scipy.sparse`` array or sparse COO tensor of distances from 0 to 1;
+            pairs that are not stored count as 1, whatever the diagonal holds does not count.
+        labels: (N,) array or tensor, the cluster of each image, negative for outliers.
 
     Returns:
         A number from -1 to 1; nan with fewer than two clusters.
@@ -28,16 +29,14 @@ def silhouette(distances: Any, labels: NDArray[np.int64]) -> float:
     Raises:
         ValueError: If the distances are not (N, N).
     """
-    from scipy.sparse import csr_array
-
-    labels = np.asarray(labels)
+    labels = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     if distances.shape != (len(labels), len(labels)):
-        raise ValueError(f"{len(labels)} labels do not fit distances of {distances.shape}")
+        raise ValueError(f"{len(labels)} labels do not fit distances of {tuple(distances.shape)}")
     clustered = np.flatnonzero(labels >= 0)
     _, cluster, sizes = np.unique(labels[clustered], return_inverse=True, return_counts=True)
     if len(sizes) < 2:
         return float("nan")
-    own, nearest_other = _closeness(csr_array(distances), clustered, cluster, sizes)
+    own, nearest_other = _closeness(_pairs(distances), clustered, cluster, sizes)
 
     inner, outer = 1 - own, 1 - nearest_other
     larger = np.maximum(inner, outer)
@@ -45,13 +44,22 @@ def silhouette(distances: Any, labels: NDArray[np.int64]) -> float:
     return float(np.where(sizes[cluster] > 1, scores, 0).mean())
 
 
+def _pairs(distances: Any) -> Any:
+    """Stored distances as a ``coo_array``."""
+    from scipy.sparse import coo_array
+
+    if not isinstance(distances, Tensor):
+        return coo_array(distances)
+    stored = distances.coalesce().cpu()
+    return coo_array((stored.values().numpy(), tuple(stored.indices().numpy())), stored.shape)
+
+
 def _closeness(
-    distances: Any, clustered: Indices, cluster: Indices, sizes: Indices
+    pairs: Any, clustered: Indices, cluster: Indices, sizes: Indices
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean of 1 - distance from each clustered image to its own and to the closest cluster."""
     from scipy.sparse import csr_array
 
-    pairs = distances.tocoo()
     apart = pairs.row != pairs.col
     closeness = csr_array(
         (1 - pairs.data[apart].astype(np.float64), (pairs.row[apart], pairs.col[apart])),

@@ -1,19 +1,28 @@
-"""The sparse Jaccard distance against golden numbers and a dense restatement."""
+"""Both forms of the sparse Jaccard distance against golden numbers and a dense restatement."""
 
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy.sparse import csr_array
+from sklearn.cluster import DBSCAN
 
-from lightning_reid.clustering import dbscan, jaccard_distance, nearest_neighbors
+from lightning_reid.clustering import (
+    dbscan,
+    jaccard_distance,
+    jaccard_tensors,
+    nearest_neighbors,
+    silhouette,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = REPOSITORY / "lightning_reid"
 GOLDEN = REPOSITORY.parent / "shared" / "golden"
+BACKENDS = ["compiled", "torch"]
 
 
 def clustered_rows(size, seed, dimensions=24, noise=0.5):
@@ -24,19 +33,22 @@ def clustered_rows(size, seed, dimensions=24, noise=0.5):
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def dense_jaccard(features, k1, k2, k1_counts_self=True):
+def dense_jaccard(features, k1, k2, k1_counts_self=True, ranks=None):
     """Zhong et al. 2017, word for word and image by image."""
     distances = 2 - 2 * features.astype(np.float64) @ features.T.astype(np.float64)
-    own_first = np.where(np.eye(len(features), dtype=bool), -np.inf, distances)
-    ranks = own_first.argsort(axis=1, kind="stable")[:, : k1 if k1_counts_self else k1 + 1]
+    if ranks is None:
+        own_first = np.where(np.eye(len(features), dtype=bool), -np.inf, distances)
+        ranks = own_first.argsort(axis=1, kind="stable")
+    lists = ranks[:, : k1 if k1_counts_self else k1 + 1].tolist()
 
+    @cache
     def mutual(image, k):
-        return {j for j in ranks[image, :k] if image in ranks[j, :k]}
+        return {j for j in lists[image][:k] if image in lists[j][:k]}
 
     size, half = len(features), round(k1 / 2) + 1
     weights = np.zeros((size, size))
     for image in range(size):
-        core = mutual(image, ranks.shape[1])
+        core = mutual(image, size)
         expanded = set(core)
         for candidate in core:
             added = mutual(candidate, half)
@@ -45,7 +57,7 @@ def dense_jaccard(features, k1, k2, k1_counts_self=True):
         members = sorted(expanded)
         weights[image, members] = np.exp(-distances[image, members])
     weights /= weights.sum(axis=1, keepdims=True)
-    weights = np.stack([weights[row[:k2]].mean(axis=0) for row in ranks])
+    weights = np.stack([weights[row[:k2]].mean(axis=0) for row in lists])
     overlap = np.stack([np.minimum(row, weights).sum(axis=1) for row in weights])
     return np.maximum(1 - overlap / (2 - overlap), 0)
 
@@ -73,15 +85,18 @@ def assert_well_formed(graph, limit):
 
 
 @pytest.mark.parametrize("name", ["a", "k15_k2_1", "k30"])
-@pytest.mark.parametrize("backend", ["torch", "faiss"])
-def test_golden(name, backend):
+@pytest.mark.parametrize("search", ["torch", "faiss"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_golden(name, search, backend):
     path = GOLDEN / f"jaccard_{name}.npz"
     if not path.exists():
         pytest.skip(f"golden numbers are not there: {path}")
     golden = np.load(path)
     features, k1, k2 = golden["features"], int(golden["k1"]), int(golden["k2"])
-    neighbors = nearest_neighbors(features, k1, backend)
-    graph = jaccard_distance(features, k1, k2, max_distance=0.75, neighbors=neighbors)
+    neighbors = nearest_neighbors(features, k1, search)
+    graph = jaccard_distance(
+        features, k1, k2, max_distance=0.75, neighbors=neighbors, backend=backend
+    )
     expected = np.ones(graph.shape)
     expected[golden["row"], golden["col"]] = golden["dist"]
     found = dense(graph)
@@ -96,20 +111,97 @@ def test_golden(name, backend):
 @pytest.mark.parametrize(
     ("k1", "k2"), [(20, 6), (15, 1), (30, 6), (7, 3), (3, 2), (2, 2), (1, 1), (4, 9)]
 )
-def test_equals_the_dense_algorithm(k1, k2, k1_counts_self):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_equals_the_dense_algorithm(k1, k2, k1_counts_self, backend):
     for seed in range(3):
         features = clustered_rows(150, seed)
-        graph = jaccard_distance(features, k1, k2, 1, k1_counts_self)
+        graph = jaccard_distance(features, k1, k2, 1, k1_counts_self, backend=backend)
         expected = dense_jaccard(features, k1, k2, k1_counts_self)
         assert_well_formed(graph, 1)
+        np.testing.assert_allclose(dense(graph), expected, atol=1e-6)
+
+
+def drawn_case(seed):
+    """Features of any size, with duplicates, and settings."""
+    rng = np.random.default_rng(seed)
+    size, dimensions = (round(np.exp(rng.uniform(0, np.log(n)))) for n in (400, 256))
+    features = clustered_rows(size, seed, max(2, dimensions), rng.uniform(0.1, 2))
+    copies = rng.random(size) < rng.choice([0, 0.3, 0.9])
+    features[copies] = features[rng.integers(size, size=copies.sum())]
+    return features, int(rng.integers(1, 41)), int(rng.integers(1, 11)), bool(rng.integers(2))
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_both_forms_give_the_labels_of_the_dense_algorithm(seed):
+    features, k1, k2, k1_counts_self = drawn_case(seed)
+    neighbors = nearest_neighbors(features, k1 + 1)
+    expected = dense_jaccard(features, k1, k2, k1_counts_self, neighbors[1])
+    settings = {"max_distance": 1, "k1_counts_self": k1_counts_self, "neighbors": neighbors}
+    graphs = [jaccard_distance(features, k1, k2, backend=name, **settings) for name in BACKENDS]
+    for graph in graphs:
+        assert_well_formed(graph, 1)
         np.testing.assert_allclose(dense(graph), expected, atol=1e-5)
+    np.testing.assert_allclose(dense(graphs[0]), dense(graphs[1]), atol=1e-6)
+    for eps in (0.3, 0.5, 0.7, *np.random.default_rng(seed).uniform(0.1, 0.9, size=4)):
+        if abs(expected - eps - 1e-6).min() < 1e-6:
+            continue  # rounding decides
+        for min_samples in (1, 2, 4):
+            scan = DBSCAN(eps=eps + 1e-6, min_samples=min_samples, metric="precomputed")
+            labels = scan.fit(expected).labels_
+            for graph in graphs:
+                np.testing.assert_array_equal(dbscan(graph, eps, min_samples), labels)
 
 
+def test_chunks_do_not_matter(monkeypatch):
+    features = clustered_rows(300, 8)
+    features[40:90] = features[40]
+    whole = jaccard_distance(features, backend="torch")
+    for entries in (1, 1000, 20000):
+        monkeypatch.setattr(jaccard_tensors, "_CHUNK_ENTRIES", entries)
+        chunked = jaccard_distance(features, backend="torch")
+        np.testing.assert_array_equal(chunked.indices, whole.indices)
+        np.testing.assert_allclose(chunked.data, whole.data, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_layout_of_tensors(backend):
+    features = clustered_rows(300, 9)
+    settings = {"max_distance": 0.7, "backend": backend}
+    graph = jaccard_distance(features, **settings)
+    tensor = jaccard_distance(torch.from_numpy(features), layout="torch", **settings)
+    assert tensor.layout == torch.sparse_coo
+    assert tensor.dtype == torch.float32
+    assert tensor.is_coalesced()
+    np.testing.assert_array_equal(tensor.indices(), graph.tocoo().coords)
+    np.testing.assert_array_equal(tensor.values(), graph.data)
+    labels = dbscan(tensor, 0.5, 4)
+    np.testing.assert_array_equal(labels, dbscan(graph, 0.5, 4))
+    assert silhouette(tensor, labels) == silhouette(graph, labels.numpy())
+    with pytest.raises(ValueError, match="cut off"):
+        dbscan(tensor, 0.75, 4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gpu_equals_cpu():
+    features = torch.from_numpy(clustered_rows(2000, 9, 64))
+    expected = jaccard_distance(features, layout="torch")
+    found = jaccard_distance(features.cuda(), layout="torch")
+    assert found.is_cuda
+    torch.testing.assert_close(found.cpu().indices(), expected.indices())
+    torch.testing.assert_close(found.cpu().values(), expected.values(), atol=1e-6, rtol=0)
+    repeated = jaccard_distance(features.cuda(), layout="torch")
+    assert torch.equal(repeated.values(), found.values())
+    labels = dbscan(found, 0.5, 4)
+    assert labels.is_cuda
+    assert torch.equal(labels.cpu(), dbscan(expected, 0.5, 4))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("limit", [0, 0.3, 0.5, 0.6])
-def test_stores_exactly_the_close_pairs(limit):
+def test_stores_exactly_the_close_pairs(limit, backend):
     features = clustered_rows(200, 5)
-    graph = jaccard_distance(features, max_distance=limit)
-    complete = dense(jaccard_distance(features, max_distance=1))
+    graph = jaccard_distance(features, max_distance=limit, backend=backend)
+    complete = dense(jaccard_distance(features, max_distance=1, backend=backend))
     assert_well_formed(graph, limit)
     assert graph.nnz == (complete <= np.float32(limit + 1e-6)).sum()
     assert graph.max_distance == limit
@@ -122,40 +214,51 @@ def test_more_rows_than_one_thread_takes():
     )
 
 
-def test_rows_that_are_not_unit():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_rows_that_are_not_unit(backend):
     features = clustered_rows(120, 2) * np.float32(1.7)
-    graph = jaccard_distance(features, 10, 3, 1)
+    graph = jaccard_distance(features, 10, 3, 1, backend=backend)
     np.testing.assert_allclose(dense(graph), dense_jaccard(features, 10, 3), atol=1e-5)
-    huge = jaccard_distance(features * 100, 10, 3, 1)
+    huge = jaccard_distance(features * 100, 10, 3, 1, backend=backend)
     assert_well_formed(huge, 1)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("size", [1, 2, 5])
-def test_fewer_images_than_k1(size):
+def test_fewer_images_than_k1(size, backend):
     features = clustered_rows(size, 0)
-    graph = jaccard_distance(features, 20, 6, 1)
+    graph = jaccard_distance(features, 20, 6, 1, backend=backend)
     assert_well_formed(graph, 1)
     np.testing.assert_allclose(dense(graph), dense_jaccard(features, 20, 6), atol=1e-5)
 
 
-def test_duplicates_and_zero_rows():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_duplicates_and_zero_rows(backend):
     features = clustered_rows(80, 3)
     features[10:50] = features[10]
     features[60:65] = 0
-    graph = jaccard_distance(features, 10, 3, 0.9)
+    graph = jaccard_distance(features, 10, 3, 0.9, backend=backend)
     assert_well_formed(graph, 0.9)
-    same = jaccard_distance(np.repeat(features[:1], 30, axis=0), 40)
+    same = jaccard_distance(np.repeat(features[:1], 30, axis=0), 40, backend=backend)
     assert same.nnz == 900
     assert abs(same.data).max() < 1e-6
 
 
-def test_neighbors_may_be_given_and_wider_and_torch():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_neighbors_may_be_given_and_wider_and_torch(backend):
     features = clustered_rows(150, 4)
-    expected = jaccard_distance(features, 12)
+    expected = jaccard_distance(features, 12, backend=backend)
     wide = nearest_neighbors(torch.from_numpy(features), 40)
     for given in (wide, tuple(part.numpy() for part in wide)):
-        found = jaccard_distance(torch.from_numpy(features), 12, neighbors=given)
+        found = jaccard_distance(torch.from_numpy(features), 12, neighbors=given, backend=backend)
         np.testing.assert_array_equal(dense(found), dense(expected))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_nobody_is_mutual(backend):
+    features = clustered_rows(7, 4)
+    neighbors = None, (np.arange(7)[:, None] + 1) % 7
+    assert jaccard_distance(features, 1, 1, 1, neighbors=neighbors, backend=backend).nnz == 7
 
 
 def test_order_of_images_does_not_matter():
@@ -169,9 +272,10 @@ def test_order_of_images_does_not_matter():
     assert len(pairs) == len(set(labels)) == len(set(moved))
 
 
-def test_repeats_exactly():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_repeats_exactly(backend):
     features = clustered_rows(700, 7)
-    first, second = jaccard_distance(features), jaccard_distance(features)
+    first, second = (jaccard_distance(features, backend=backend) for _ in range(2))
     np.testing.assert_array_equal(first.data, second.data)
     np.testing.assert_array_equal(first.indices, second.indices)
 
@@ -179,6 +283,9 @@ def test_repeats_exactly():
 def test_bad_input():
     features = clustered_rows(30, 0)
     for bad in ({"k1": 0}, {"k2": 0}, {"max_distance": -0.1}, {"max_distance": 1.5}):
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            jaccard_distance(features, **bad)
+    for bad in ({"backend": "magic"}, {"layout": "dense"}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             jaccard_distance(features, **bad)
     distances, indices = nearest_neighbors(features, 10)

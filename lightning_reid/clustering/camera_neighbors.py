@@ -1,0 +1,84 @@
+"""The nearest neighbours of every image within its camera and across cameras."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_reid.clustering.arrays import Array, feature_rows, same_kind
+from lightning_reid.clustering.neighbors import nearest_among
+
+
+@torch.no_grad()
+def camera_neighbors(
+    features: Array,
+    cameras: Any,
+    k_intra: int = 6,
+    k_inter: int = 21,
+    rows: Tensor | None = None,
+) -> tuple[Array, Array]:
+    """Find the nearest rows of every row in its own camera and in all others, exactly.
+
+    Args:
+        features: (N, D) array or tensor; unit rows make the ranking that of the cosine.
+        cameras: (N,) camera of each row, integers from 0: array, tensor or list.
+        k_intra: Neighbours within the camera, itself included, which is the first. 6, itself
+            and 5 others, is what ``camera_jaccard_distance`` needs.
+        k_inter: Neighbours across cameras. 21 is what ``camera_jaccard_distance`` needs.
+        rows: (R,) int64 numbers of the rows whose neighbours are sought; all if None.
+
+    Returns:
+        Row numbers (R, k_intra) and (R, k_inter) int64, nearest first, -1 where a camera or the
+        others have fewer images: arrays for an array, tensors on the features' device for a
+        tensor.
+
+    Raises:
+        ValueError: If a k is below 1, the cameras are not N non-negative integers, or the
+            features are not 2-D, are empty, or hold NaN or infinite values.
+    """
+    if k_intra < 1 or k_inter < 1:
+        raise ValueError(f"k_intra and k_inter must be at least 1, not {k_intra} and {k_inter}")
+    points = feature_rows(features)
+    camera_of = camera_numbers(cameras, len(points)).to(points.device)
+    sought = torch.arange(len(points), device=points.device) if rows is None else rows
+    intra, inter = (sought.new_full((len(sought), k), -1) for k in (k_intra, k_inter))
+    for camera in torch.unique(camera_of[sought]):
+        places = (camera_of[sought] == camera).nonzero().flatten()
+        own, others = ((camera_of == camera) == same for same in (True, False))
+        _fill(intra, places, points, sought[places], own)
+        _fill(inter, places, points, sought[places], others)
+    return same_kind(intra, features), same_kind(inter, features)
+
+
+def camera_numbers(cameras: Any, num_rows: int) -> Tensor:
+    """Check cameras and give them as a tensor, on the device where they are.
+
+    Args:
+        cameras: Camera of each row: array, tensor or list.
+        num_rows: How many there must be.
+
+    Returns:
+        (num_rows,) int64.
+
+    Raises:
+        ValueError: If they are not so many non-negative integers.
+    """
+    given = cameras if isinstance(cameras, Tensor) else torch.from_numpy(np.array(cameras))
+    if given.shape != (num_rows,) or given.is_floating_point() or given.dtype == torch.bool:
+        raise ValueError(
+            f"cameras must be {num_rows} integers, not {given.dtype} of shape {tuple(given.shape)}"
+        )
+    if (given < 0).any():
+        raise ValueError(f"cameras must not be negative, as {given.min()} is")
+    return given.to(torch.int64)
+
+
+def _fill(ranks: Tensor, places: Tensor, points: Tensor, rows: Tensor, among: Tensor) -> None:
+    """Write the neighbours of some rows among the flagged ones into their places."""
+    columns = among.nonzero().flatten()
+    if len(columns) > 0:
+        found = nearest_among(points, rows, columns, ranks.shape[1])[1]
+        ranks[places, : found.shape[1]] = found
