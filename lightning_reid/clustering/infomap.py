@@ -1,0 +1,118 @@
+"""Infomap on the graph of near neighbours, and how central each image is in that graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lightning_reid.clustering.numbering import number_by_first
+from lightning_reid.errors import MissingPackageError
+
+_SMALLEST_DISTANCE = 1e-12
+
+
+def infomap(
+    neighbors: tuple[Any, Any], min_similarity: float = 0.5, min_size: int = 5, seed: int = 0
+) -> NDArray[np.int64]:
+    """Cluster images by random walks among similar neighbours.
+
+    As Cluster-Contrast and CALR do: an image has a link to each neighbour that is similar
+    enough, weighted by the cosine, and two-level directed Infomap (Rosvall and Bergstrom, 2008)
+    groups images among which a walker stays. Images without a link are alone.
+
+    Needs the package ``infomap``, whose licence is GPL-3.0-or-later; it is loaded only here.
+
+    Args:
+        neighbors: (N, k) squared distances and indices that ``nearest_neighbors`` gives for
+            unit rows: arrays or tensors. 15 neighbours, themselves included, in CALR.
+        min_similarity: Smallest cosine of a link, above 0. 0.5 in CALR.
+        min_size: Smaller clusters become outliers. 5 in CALR.
+        seed: The same seed gives the same labels.
+
+    Returns:
+        (N,) labels: 0, 1, ... for the clusters by their first member, -1 for outliers.
+
+    Raises:
+        MissingPackageError: If the package infomap is not installed.
+        ValueError: If the neighbours are not as described, min_similarity is not above 0 and
+            at most 1, or min_size is below 1.
+    """
+    if min_size < 1:
+        raise ValueError(f"min_size must be at least 1, not {min_size}")
+    distances, indices, kept = _edges(neighbors, min_similarity)
+    modules = np.arange(len(indices))  # alone
+    links = np.column_stack([kept.nonzero()[0], indices[kept], 1 - distances[kept]])
+    if len(links):
+        nodes, found = _two_level_modules(links, seed)
+        modules[nodes] = len(modules) + found
+    return number_by_first(modules, min_size)
+
+
+def graph_scores(neighbors: tuple[Any, Any], min_similarity: float = 0.5) -> NDArray[np.float32]:
+    """Score how many similar neighbours an image has, and how near they are.
+
+    The score of CALR: the sum of 1 / (d + m) over the links of an image as in ``infomap``, with
+    d = 1 - cosine and m the mean of d over all neighbours of all images, themselves included.
+
+    Args:
+        neighbors: (N, k) squared distances and indices, as for ``infomap``.
+        min_similarity: Smallest cosine of a link, above 0. 0.5 in CALR.
+
+    Returns:
+        (N,) scores; 0 for an image without a link.
+
+    Raises:
+        ValueError: If the neighbours are not as described, or min_similarity is not above 0
+            and at most 1.
+    """
+    distances, _, kept = _edges(neighbors, min_similarity)
+    softened = np.maximum(distances + distances.mean(), _SMALLEST_DISTANCE)
+    scores: NDArray[np.float64] = np.where(kept, 1 / softened, 0).sum(axis=1)
+    return scores.astype(np.float32)
+
+
+def _edges(
+    neighbors: tuple[Any, Any], min_similarity: float
+) -> tuple[NDArray[np.float64], NDArray[Any], NDArray[np.bool_]]:
+    """Distances 1 - cosine (N, k), whom they lead to, and which of them are links."""
+    if not 0 < min_similarity <= 1:
+        raise ValueError(f"min_similarity must be above 0 and at most 1, not {min_similarity}")
+    squared, indices = (_as_array(part) for part in neighbors)
+    _require_neighbors(squared, indices)
+    distances = squared.astype(np.float64) / 2
+    others = indices != np.arange(len(indices))[:, None]
+    return distances, indices, others & (1 - distances >= min_similarity)
+
+
+def _require_neighbors(squared: NDArray[Any], indices: NDArray[Any]) -> None:
+    if squared.ndim != 2 or squared.shape != indices.shape:
+        raise ValueError(
+            "neighbors must be squared distances and indices of one shape (N, k), "
+            f"not {squared.shape} and {indices.shape}"
+        )
+    if indices.min() < 0 or indices.max() >= len(indices):
+        raise ValueError(f"neighbors must be row numbers from 0 to {len(indices) - 1}")
+
+
+def _as_array(values: NDArray[Any] | Tensor) -> NDArray[Any]:
+    return values.cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
+def _two_level_modules(
+    links: NDArray[np.float64], seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Images that have a link, and the module of each."""
+    try:
+        from infomap import Network, run
+    except ImportError as error:
+        raise MissingPackageError(
+            'infomap needs the package of its name: pip install "lightning-reid[infomap]"'
+        ) from error
+    network = Network()
+    network.add_links(links)
+    seed_from_one = seed + 1  # it refuses 0
+    modules = run(network, two_level=True, directed=True, seed=seed_from_one).modules()
+    return np.fromiter(modules, np.int64), np.fromiter(modules.values(), np.int64)

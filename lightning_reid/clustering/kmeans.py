@@ -1,0 +1,143 @@
+"""K-means on all images, with no cluster left empty."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lightning_reid.clustering.arrays import Array, feature_rows, same_kind
+from lightning_reid.clustering.precision import full_precision
+
+_DRAWN = 64  # candidates for a first centre per pass over the images
+_KEPT = 8  # centres kept of them
+
+
+@torch.no_grad()
+def kmeans(
+    features: Array, num_clusters: int, seed: int = 0, iterations: int = 25
+) -> tuple[Array, Array]:
+    """Cluster rows by k-means, with faiss.
+
+    All rows are used, no cluster is empty, and every centre is the mean of its rows. The first
+    centres are rows drawn far from each other, after k-means++ (Arthur and Vassilvitskii,
+    2007). A cluster that ends without rows takes one of those farthest from their centres, but
+    never the last of a cluster. The same seed gives the same result.
+
+    Args:
+        features: (N, D) array or tensor; give unit rows to cluster by cosine.
+        num_clusters: Clusters, from 1 to N. Identical rows may end in different ones where
+            there are fewer distinct rows than clusters.
+        seed: Decides the first centres.
+        iterations: Rounds of assigning the rows and moving the centres, unless they settle
+            before; 25 is the default of faiss.
+
+    Returns:
+        Labels (N,) int64 and centres (num_clusters, D) float32: arrays for an array, tensors
+        on the features' device for a tensor. faiss uses GPUs for features on one, if it can.
+
+    Raises:
+        ValueError: If num_clusters is not from 1 to N, iterations is below 1, or the features
+            are not 2-D, are empty, or hold NaN or infinite values.
+    """
+    rows = feature_rows(features)
+    if not 1 <= num_clusters <= len(rows):
+        raise ValueError(
+            f"num_clusters must be from 1 to the {len(rows)} features, not {num_clusters}"
+        )
+    if iterations < 1:
+        raise ValueError(f"iterations must be at least 1, not {iterations}")
+    points = rows.cpu().numpy()
+    first_centers = points[_spread_rows(rows, num_clusters, seed).cpu().numpy()]
+    distances, labels = _settle(points, first_centers, iterations, rows.is_cuda)
+    labels = _without_empty(distances, labels, num_clusters)
+    centers = _means(points, labels, num_clusters)
+    return (
+        same_kind(torch.from_numpy(labels), features),
+        same_kind(torch.from_numpy(centers), features),
+    )
+
+
+def _spread_rows(rows: Tensor, count: int, seed: int) -> Tensor:
+    """Draw rows with a chance that grows with their distance to those drawn before.
+
+    Keeping the best of a few is the greedy k-means++ of scikit-learn. Keeping several of many
+    is better, and faster too: one pass over the rows serves them all.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    norms = rows.square().sum(dim=1)
+    chosen = [torch.randint(len(rows), (1,), generator=generator).to(rows.device)]
+    nearest = _squared_distances(rows, norms, chosen[0])[0]
+    while len(chosen) < count:
+        drawn = _draw(nearest.cpu(), generator).to(rows.device)
+        distances = _squared_distances(rows, norms, drawn)
+        for _ in range(min(_KEPT, count - len(chosen))):
+            torch.minimum(distances, nearest, out=distances)
+            best = distances.sum(dim=1).argmin()
+            nearest = distances[best].clone()
+            chosen.append(drawn[best, None])
+    return torch.cat(chosen)
+
+
+def _draw(weights: Tensor, generator: torch.Generator) -> Tensor:
+    """Row numbers, drawn with a chance proportional to their weights."""
+    sums = weights.double().cumsum(dim=0)
+    spots = torch.rand(_DRAWN, generator=generator, dtype=torch.float64)
+    # all weights are 0 where every row is a centre already
+    return torch.searchsorted(sums, spots * sums[-1], right=True).clamp_(max=len(weights) - 1)
+
+
+def _squared_distances(rows: Tensor, norms: Tensor, chosen: Tensor) -> Tensor:
+    with full_precision(rows.device.type):
+        distances = torch.addmm(norms, rows[chosen], rows.T, alpha=-2)
+    return distances.add_(norms[chosen, None]).clamp_(min=0)
+
+
+def _settle(
+    points: NDArray[np.float32],
+    first_centers: NDArray[np.float32],
+    iterations: int,
+    prefer_gpu: bool,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Squared distance of each point to the nearest settled centre, and its number."""
+    import faiss  # imported where used: it loads slowly
+
+    has_gpu = hasattr(faiss, "get_num_gpus") and faiss.get_num_gpus() > 0
+    clustering = faiss.Kmeans(
+        points.shape[1],
+        len(first_centers),
+        niter=iterations,
+        gpu=prefer_gpu and has_gpu,
+        min_points_per_centroid=1,  # no warning
+        max_points_per_centroid=len(points),  # no subsampling
+    )
+    clustering.train(points, init_centroids=first_centers)
+    distances, labels = clustering.assign(points)
+    return distances, labels.astype(np.int64)
+
+
+def _without_empty(
+    distances: NDArray[np.float32], labels: NDArray[np.int64], num_clusters: int
+) -> NDArray[np.int64]:
+    empty = np.flatnonzero(np.bincount(labels, minlength=num_clusters) == 0)
+    by_distance = np.argsort(distances, kind="stable")
+    _, nearest = np.unique(labels[by_distance], return_index=True)
+    others = np.delete(by_distance, nearest)  # every cluster keeps its nearest row
+    filled = labels.copy()
+    filled[others[len(others) - len(empty) :]] = empty
+    return filled
+
+
+def _means(
+    points: NDArray[np.float32], labels: NDArray[np.int64], num_clusters: int
+) -> NDArray[np.float32]:
+    from scipy.sparse import csr_array
+
+    sizes = np.bincount(labels, minlength=num_clusters)
+    shares = csr_array(
+        ((1 / sizes)[labels].astype(np.float32), (labels, np.arange(len(labels)))),
+        shape=(num_clusters, len(labels)),
+    )
+    means: NDArray[np.float32] = shares @ points
+    return means
