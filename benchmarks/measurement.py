@@ -8,7 +8,9 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -61,6 +63,37 @@ def environment() -> Mapping[str, Any]:
         "python": platform.python_version(),
         **{package: version(package) for package in _PACKAGES},
     }
+
+
+@dataclass
+class Peak:
+    """Most memory that was in use beyond what was in use before."""
+
+    gigabytes: float = float("nan")
+
+
+@contextmanager
+def peak_memory() -> Iterator[Peak]:
+    """Watch the memory of this process, or of the GPU where there is one (Linux)."""
+    peak = Peak()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        yield peak
+        peak.gigabytes = (torch.cuda.max_memory_allocated() - before) / 1e9
+        return
+    Path("/proc/self/clear_refs").write_text("5")  # resets the highest resident size
+    before = _resident("VmRSS")
+    yield peak
+    peak.gigabytes = (_resident("VmHWM") - before) / 1e9
+
+
+def _resident(name: str) -> int:
+    """Bytes that the kernel reports under a name for this process."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"/proc/self/status has no {name}")
 
 
 def _processor() -> str:

@@ -19,6 +19,14 @@ SMALL = [
     "--trainer.enable_progress_bar=false",
 ]
 
+# clusters even where an untrained network sees few images
+EASY_CLUSTERS = [
+    "--model.clusterer=DensityClusterer",
+    "--model.clusterer.eps=0.7",
+    "--model.clusterer.min_samples=2",
+    "--model.clusterer.k1=8",
+]
+
 
 def arguments(command, root, folder, *options):
     """What to type for a command on a Market-1501 layout, with a small network."""

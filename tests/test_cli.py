@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from command_line import EASY_CLUSTERS as EASY
 from command_line import arguments, run
 
 from lightning_reid import CAP, O2CAP
@@ -16,7 +17,6 @@ from lightning_reid.data import UnreadableImageError, read_image
 from lightning_reid.data import test_transform as plain_transform
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-EASY = ["--model.eps=0.7", "--model.min_samples=2", "--model.k1=8"]
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,11 @@ import csv
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from command_line import arguments
+import torch
+from command_line import EASY_CLUSTERS, arguments
 
 FIRST = ("labels/clusters", "labels/outliers", "labels/proxies", "labels/silhouette")
 
@@ -32,9 +34,9 @@ def test_two_processes_find_the_labels_and_the_map_of_one(persons, tmp_path):
     values = []
     for devices in (1, 2):
         folder = tmp_path / f"{devices}"
-        args = arguments("fit", root, folder, "--model.eps=0.7", "--model.min_samples=2")
+        args = arguments("fit", root, folder, *EASY_CLUSTERS)
         args += [f"--trainer.devices={devices}", "--trainer.max_epochs=1"]
-        args += ["--trainer.strategy=ddp", "--model.k1=8"] if devices > 1 else ["--model.k1=8"]
+        args += ["--trainer.strategy=ddp"] if devices > 1 else []
         subprocess.run(
             [sys.executable, "-m", "lightning_reid", *args],
             check=True,
@@ -45,3 +47,31 @@ def test_two_processes_find_the_labels_and_the_map_of_one(persons, tmp_path):
         assert (folder / "checkpoints" / "last.ckpt").is_file()
         values.append(first_values(folder))
     assert values[1] == pytest.approx(values[0], rel=1e-4)
+
+
+def patient_training(persons, folder, *options):
+    script = Path(__file__).with_name("patient_training.py")
+    return subprocess.run(
+        [sys.executable, script, persons, folder, *options],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_ranks_share_the_search_and_wait_for_the_clusters(persons, tmp_path):
+    finished = patient_training(persons, tmp_path, "6")
+    assert finished.returncode == 0, finished.stderr
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in (0, 1))
+    assert torch.equal(first["labels"], second["labels"])
+    assert first["calls"] == 2  # before and after the epoch
+    assert second["calls"] == 0
+    assert first["searched"] + second["searched"] == 2 * len(first["labels"])
+    assert abs(first["searched"] - second["searched"]) <= 2
+
+
+def test_a_failure_of_the_first_rank_ends_all(persons, tmp_path):
+    finished = patient_training(persons, tmp_path, "0", "fail")
+    assert finished.returncode != 0
+    assert finished.stderr.count("InputError: nothing to be found here") >= 2

@@ -15,7 +15,7 @@ from rich import get_console
 from rich.progress import track
 from torch import Tensor
 
-from lightning_reid.distributed import gather_rows
+from lightning_reid.distributed import first_rank_only, gather_rows
 from lightning_reid.errors import InputError
 from lightning_reid.labels import PseudoLabels
 from lightning_reid.metrics import cluster_quality, rand_agreement
@@ -109,11 +109,9 @@ class PseudoLabelCallback(pl.Callback):
         start = perf_counter()
         extracted = extract_features(trainer, pl_module, datamodule.label_dataloader())
         seconds = perf_counter() - start
-        made: PseudoLabels | None = None
-        if trainer.is_global_zero:
-            made = pl_module.label(extracted.features, extracted.cameras, epoch).to("cpu")  # type: ignore[operator]
-        made = trainer.strategy.broadcast(made)
-        assert made is not None
+        # every rank: they share the search for neighbours
+        own: PseudoLabels = pl_module.label(extracted.features, extracted.cameras, epoch)  # type: ignore[operator]
+        made = first_rank_only(trainer, lambda: own.to("cpu"))
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             extracted = _pad(extracted, len(datamodule.label_dataloader().dataset))
             made = _rehearsal(made, extracted.cameras.cpu())

@@ -1,56 +1,58 @@
-"""Clusters of the whole training set, the start of every label-free method."""
+"""Clusters of the whole training set, the start of most label-free methods."""
 
 from __future__ import annotations
 
 from time import perf_counter
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from lightning_reid.clustering import (
-    camera_normalize,
-    dbscan,
-    jaccard_distance,
-    nearest_neighbors,
-    silhouette,
-)
+from lightning_reid.clustering import camera_normalize
+from lightning_reid.clustering.clusterers import Clusterer
+from lightning_reid.distributed import first_rank_only, gather_rows, own_share
 from lightning_reid.labels.pseudo_labels import PseudoLabels
 
 
-def cluster_by_density(
+@torch.no_grad()
+def cluster_images(
+    clusterer: Clusterer,
     features: Tensor,
     cameras: Tensor,
-    k1: int = 20,
-    k2: int = 6,
-    eps: float = 0.5,
-    min_samples: int = 4,
     normalize_cameras: bool = False,
+    trainer: pl.Trainer | None = None,
 ) -> PseudoLabels:
-    """DBSCAN on the k-reciprocal Jaccard distance; every cluster is split by camera into proxies.
+    """Cluster all images; every cluster is split by camera into proxies.
+
+    With several processes all of them must call this with the same features. Each searches the
+    neighbours of its share of the images; the first makes the clusters and sends them to all.
 
     Args:
+        clusterer: tells how.
         features: ``(N, D)`` unit rows.
         cameras: ``(N,)``, from 0.
-        k1: neighbours, the image itself counted; 20 in CAP and O2CAP.
-        k2: neighbours for query expansion; 6 in CAP and O2CAP.
-        eps: largest distance between neighbours; 0.5 in CAP and O2CAP.
-        min_samples: neighbours that make a core, the image itself counted; 4 in CAP and O2CAP.
         normalize_cameras: cluster camera-normalised features (not in the papers).
+        trainer: tells the processes; without it this one works alone.
 
     Returns:
-        Labels with proxies; the statistics are the seconds for ``neighbors`` and ``clustering``
-        and the ``silhouette`` on the same distances.
+        Labels with proxies; the statistics are those of the clusterer and the seconds for
+        ``neighbors`` and ``clustering``.
     """
     start = perf_counter()
     if normalize_cameras:
         features = camera_normalize(features, cameras)
-    neighbors = nearest_neighbors(features, k1)
+    rows = torch.arange(len(features), device=features.device)
+    if trainer is None:
+        neighbors = clusterer.neighbors(features, cameras, rows)
+    else:
+        shares = clusterer.neighbors(features, cameras, own_share(trainer, rows))
+        neighbors = tuple(gather_rows(trainer, share) for share in shares)
     found = perf_counter()
-    distances = jaccard_distance(features, k1, k2, max(eps, 0.6), neighbors=neighbors)
-    clusters = dbscan(distances, eps, min_samples)
-    statistics = {
-        "silhouette": silhouette(distances, clusters),
-        "seconds/neighbors": found - start,
-        "seconds/clustering": perf_counter() - found,
-    }
-    return PseudoLabels.from_clusters(torch.from_numpy(clusters), cameras, statistics)
+
+    def clusters() -> PseudoLabels:
+        labels, statistics = clusterer.cluster(features, cameras, neighbors)
+        statistics["seconds/neighbors"] = found - start
+        statistics["seconds/clustering"] = perf_counter() - found
+        return PseudoLabels.from_clusters(labels, cameras.cpu(), statistics)
+
+    return clusters() if trainer is None else first_rank_only(trainer, clusters)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -13,6 +13,7 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from lightning_reid.callbacks import PseudoLabelCallback
+from lightning_reid.clustering.clusterers import Clusterer
 from lightning_reid.errors import InputError
 from lightning_reid.labels import PseudoLabels
 from lightning_reid.metrics import RetrievalMetrics
@@ -78,6 +79,8 @@ class ReIDModule(pl.LightningModule, ABC):
     def label(self, features: Tensor, cameras: Tensor, epoch: int) -> PseudoLabels:
         """Make labels; changes nothing.
 
+        With several processes every one is asked, with the same features; those of the first hold.
+
         Args:
             features: embeddings of all training images, ``(N, D)`` unit rows.
             cameras: their cameras, ``(N,)``.
@@ -87,6 +90,13 @@ class ReIDModule(pl.LightningModule, ABC):
     @abstractmethod
     def adopt(self, labels: PseudoLabels, features: Tensor) -> None:
         """Train with these labels from now on; ``features`` as for :meth:`label`."""
+
+    def keep_clusterer(self, clusterer: Clusterer | Mapping[str, Any]) -> Clusterer:
+        """Take a clusterer, or its settings from a checkpoint; checkpoints keep its settings."""
+        if isinstance(clusterer, Mapping):
+            clusterer = Clusterer.from_settings(clusterer)
+        self.hparams["clusterer"] = clusterer.settings()
+        return clusterer
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Adam with linear warm-up and steps, by epochs."""

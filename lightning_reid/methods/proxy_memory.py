@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_reid.labels import PseudoLabels, cluster_by_density, group_means, group_owner
+from lightning_reid.clustering.clusterers import Clusterer, DensityClusterer
+from lightning_reid.labels import PseudoLabels, cluster_images, group_means, group_owner
 from lightning_reid.losses import update_memory
 from lightning_reid.methods.base import Batch, ReIDModule
 
@@ -16,11 +17,10 @@ class ProxyMemoryModule(ReIDModule):
     """Base of methods that hold one representative per (cluster, camera) pair.
 
     Args:
-        k1: see :func:`~lightning_reid.labels.cluster_by_density`.
-        k2: see there.
-        eps: see there.
-        min_samples: see there.
-        normalize_cameras: see there; off in the papers, a large gain where cameras differ much.
+        clusterer: makes the clusters; by default a
+            :class:`~lightning_reid.clustering.DensityClusterer` with the settings of the papers.
+        normalize_cameras: cluster camera-normalised features; off in the papers, a large gain
+            where cameras differ much.
         temperature: of the losses; 0.07 in CAP and O2CAP.
         momentum: of the memory; 0.2 in CAP and O2CAP.
         num_negatives: hardest proxies to push away from; 50 in CAP and O2CAP.
@@ -29,10 +29,7 @@ class ProxyMemoryModule(ReIDModule):
 
     def __init__(
         self,
-        k1: int = 20,
-        k2: int = 6,
-        eps: float = 0.5,
-        min_samples: int = 4,
+        clusterer: Clusterer | None = None,
         normalize_cameras: bool = False,
         temperature: float = 0.07,
         momentum: float = 0.2,
@@ -40,10 +37,7 @@ class ProxyMemoryModule(ReIDModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.k1 = k1
-        self.k2 = k2
-        self.eps = eps
-        self.min_samples = min_samples
+        self.clusterer = self.keep_clusterer(clusterer or DensityClusterer())
         self.normalize_cameras = normalize_cameras
         self.temperature = temperature
         self.momentum = momentum
@@ -54,15 +48,9 @@ class ProxyMemoryModule(ReIDModule):
         self.proxy_cameras = torch.empty(0, dtype=torch.int64)
 
     def label(self, features: Tensor, cameras: Tensor, epoch: int) -> PseudoLabels:
-        """Clusters by density, split by camera."""
-        return cluster_by_density(
-            features,
-            cameras,
-            self.k1,
-            self.k2,
-            self.eps,
-            self.min_samples,
-            self.normalize_cameras,
+        """Clusters, split by camera."""
+        return cluster_images(
+            self.clusterer, features, cameras, self.normalize_cameras, self._trainer
         )
 
     def adopt(self, labels: PseudoLabels, features: Tensor) -> None:

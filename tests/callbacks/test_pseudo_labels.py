@@ -4,6 +4,7 @@ import torch
 
 from lightning_reid import O2CAP, Market1501, PseudoLabelCallback, PseudoLabels
 from lightning_reid.callbacks import NoClustersError, label_statistics
+from lightning_reid.clustering import DensityClusterer
 from lightning_reid.data import Augmentation
 
 
@@ -205,7 +206,11 @@ def test_statistics():
 def test_a_resumed_run_goes_on_with_its_labels(persons, tmp_path):
     def train(epochs, ckpt_path=None):
         pl.seed_everything(0, verbose=False)
-        module = O2CAP(backbone="shufflenet_v2_x0_5", weights=None, eps=0.7, min_samples=2, k1=8)
+        module = O2CAP(
+            backbone="shufflenet_v2_x0_5",
+            weights=None,
+            clusterer=DensityClusterer(k1=8, eps=0.7, min_samples=2),
+        )
         checkpoint = pl.callbacks.ModelCheckpoint(
             tmp_path / f"{epochs}", save_last=True, save_on_train_epoch_end=True
         )

@@ -8,6 +8,7 @@ import torch
 import lightning_reid
 from lightning_reid import CAP, O2CAP, Market1501, PseudoLabels, ReIDModule
 from lightning_reid.callbacks import PseudoLabelCallback
+from lightning_reid.clustering import DensityClusterer
 from lightning_reid.losses import update_memory
 
 METHODS = [
@@ -48,7 +49,8 @@ def data(root, **kwargs):
 
 def method(cls, **kwargs):
     pl.seed_everything(0, verbose=False)
-    settings = {"eps": 0.6, "min_samples": 2, "k1": 8, "k2": 2, "learning_rate": 1e-3, **kwargs}
+    clusterer = DensityClusterer(k1=8, k2=2, eps=0.6, min_samples=2)
+    settings = {"clusterer": clusterer, "learning_rate": 1e-3, **kwargs}
     return cls(backbone=Pixels(), weights=None, **settings)
 
 

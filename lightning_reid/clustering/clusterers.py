@@ -1,0 +1,311 @@
+"""Ways to cluster a training set, each behind the same small interface.
+
+A clusterer says which neighbours it needs, and makes clusters from them. The two are apart so that
+many processes can share the search for neighbours.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from inspect import signature
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_reid.clustering.agglomerative import agglomerative
+from lightning_reid.clustering.camera_jaccard import camera_jaccard_distance
+from lightning_reid.clustering.camera_neighbors import camera_neighbors
+from lightning_reid.clustering.dbscan import dbscan
+from lightning_reid.clustering.infomap import infomap
+from lightning_reid.clustering.jaccard import jaccard_distance
+from lightning_reid.clustering.kmeans import kmeans
+from lightning_reid.clustering.neighbors import Backend, nearest_among, neighbor_recall
+from lightning_reid.clustering.silhouette import silhouette
+from lightning_reid.errors import InputError
+
+Neighbors = tuple[Tensor, ...]
+"""Tensors with a row for each image."""
+
+
+class Clustering(NamedTuple):
+    """Clusters of images.
+
+    Attributes:
+        labels: ``(N,)`` int64 on the CPU: 0, 1, ... and -1 for outliers.
+        statistics: plain numbers about them for the log.
+    """
+
+    labels: Tensor
+    statistics: dict[str, float]
+
+
+class Clusterer(ABC):
+    """Groups images by their features.
+
+    A subclass keeps each argument of its constructor as an attribute of the same name.
+    """
+
+    def neighbors(self, features: Tensor, cameras: Tensor, rows: Tensor) -> Neighbors:
+        """Find the neighbours that :meth:`cluster` needs; none by default.
+
+        Args:
+            features: ``(N, D)`` unit rows.
+            cameras: ``(N,)``, from 0.
+            rows: ``(R,)`` row numbers whose neighbours are sought.
+
+        Returns:
+            Tensors with R rows.
+        """
+        return ()
+
+    @abstractmethod
+    def cluster(self, features: Tensor, cameras: Tensor, neighbors: Neighbors) -> Clustering:
+        """Make clusters.
+
+        Args:
+            features: ``(N, D)`` unit rows.
+            cameras: ``(N,)``, from 0.
+            neighbors: what :meth:`neighbors` gave for all rows.
+        """
+
+    def __call__(self, features: Tensor, cameras: Tensor) -> Clustering:
+        """Find neighbours and make clusters, in this process alone."""
+        rows = torch.arange(len(features), device=features.device)
+        return self.cluster(features, cameras, self.neighbors(features, cameras, rows))
+
+    def settings(self) -> dict[str, Any]:
+        """Plain values from which :meth:`from_settings` makes the same clusterer."""
+        names = signature(type(self)).parameters
+        values = {name: getattr(self, name) for name in names}
+        return {"class_path": _path(type(self)), "init_args": values}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Clusterer:
+        """Make the clusterer that :meth:`settings` described.
+
+        Raises:
+            InputError: if no class of that name has been imported.
+        """
+        known = {_path(kind): kind for kind in _kinds(cls)}
+        path = settings["class_path"]
+        if path not in known:  # not imported here: settings may come from a stranger's checkpoint
+            raise InputError(f"{path} is no known clusterer; import it first if it is yours")
+        return known[path](**settings["init_args"])
+
+
+class DensityClusterer(Clusterer):
+    """DBSCAN on the k-reciprocal Jaccard distance, as in CAP and O2CAP.
+
+    Args:
+        k1: neighbours, the image itself counted; 20 in CAP and O2CAP.
+        k2: neighbours for query expansion; 6 in CAP and O2CAP.
+        eps: largest distance between neighbours; 0.5 in CAP and O2CAP.
+        min_samples: neighbours that make a core, the image itself counted; 4 in CAP and O2CAP.
+        backend: of the search, see :func:`~lightning_reid.clustering.nearest_neighbors`.
+    """
+
+    def __init__(
+        self,
+        k1: int = 20,
+        k2: int = 6,
+        eps: float = 0.5,
+        min_samples: int = 4,
+        backend: Backend = "auto",
+    ) -> None:
+        self.k1 = k1
+        self.k2 = k2
+        self.eps = eps
+        self.min_samples = min_samples
+        self.backend = backend
+
+    def neighbors(self, features: Tensor, cameras: Tensor, rows: Tensor) -> Neighbors:
+        """The ``k1`` nearest images."""
+        return _nearest(features, rows, self.k1, self.backend)
+
+    def cluster(self, features: Tensor, cameras: Tensor, neighbors: Neighbors) -> Clustering:
+        """Clusters, with the silhouette on the same distances."""
+        distances, indices = neighbors
+        graph = jaccard_distance(
+            features,
+            self.k1,
+            self.k2,
+            _limit(self.eps),
+            neighbors=(distances, indices),
+            layout=_layout(features),
+        )
+        found = _by_density(graph, self.eps, self.min_samples)
+        return _with_recall(found, features, indices, self.backend)
+
+
+class CameraDensityClusterer(Clusterer):
+    """DBSCAN on the camera-aware Jaccard distance (CA-Jaccard, CVPR 2024).
+
+    Args:
+        k1_intra: neighbours in the same camera, besides the image itself; 5 in the paper's code.
+        k1_inter: neighbours in other cameras; 20 there.
+        k2_intra: neighbours in the same camera for query expansion, itself counted; 2 there.
+        k2_inter: neighbours in other cameras for query expansion; 4 there.
+        eps: largest distance between neighbours; 0.4 for Market-1501 and 0.6 for MSMT17 there.
+        min_samples: neighbours that make a core, the image itself counted; 4 there.
+    """
+
+    def __init__(
+        self,
+        k1_intra: int = 5,
+        k1_inter: int = 20,
+        k2_intra: int = 2,
+        k2_inter: int = 4,
+        eps: float = 0.5,
+        min_samples: int = 4,
+    ) -> None:
+        self.k1_intra = k1_intra
+        self.k1_inter = k1_inter
+        self.k2_intra = k2_intra
+        self.k2_inter = k2_inter
+        self.eps = eps
+        self.min_samples = min_samples
+
+    def neighbors(self, features: Tensor, cameras: Tensor, rows: Tensor) -> Neighbors:
+        """The nearest images in the own camera and in all others."""
+        return camera_neighbors(features, cameras, self.k1_intra + 1, self.k1_inter + 1, rows)
+
+    def cluster(self, features: Tensor, cameras: Tensor, neighbors: Neighbors) -> Clustering:
+        """Clusters, with the silhouette on the same distances."""
+        ks = (self.k1_intra, self.k1_inter, self.k2_intra, self.k2_inter)
+        intra, inter = neighbors
+        graph = camera_jaccard_distance(
+            features,
+            cameras,
+            *ks,
+            _limit(self.eps),
+            neighbors=(intra, inter),
+            layout=_layout(features),
+        )
+        return _by_density(graph, self.eps, self.min_samples)
+
+
+class InfomapClusterer(Clusterer):
+    """Infomap on the graph of nearest neighbours, as in CALR and Cluster-Contrast.
+
+    Needs ``pip install "lightning-reid[infomap]"``.
+
+    Args:
+        k: neighbours, the image itself counted; 15 in CALR.
+        min_similarity: smallest cosine of an edge; 0.5 in CALR.
+        min_size: images in the smallest cluster that is kept; 5 in CALR.
+        seed: of Infomap.
+        backend: of the search, see :func:`~lightning_reid.clustering.nearest_neighbors`.
+    """
+
+    def __init__(
+        self,
+        k: int = 15,
+        min_similarity: float = 0.5,
+        min_size: int = 5,
+        seed: int = 0,
+        backend: Backend = "auto",
+    ) -> None:
+        self.k = k
+        self.min_similarity = min_similarity
+        self.min_size = min_size
+        self.seed = seed
+        self.backend = backend
+
+    def neighbors(self, features: Tensor, cameras: Tensor, rows: Tensor) -> Neighbors:
+        """The ``k`` nearest images."""
+        return _nearest(features, rows, self.k, self.backend)
+
+    def cluster(self, features: Tensor, cameras: Tensor, neighbors: Neighbors) -> Clustering:
+        """Clusters of the graph."""
+        distances, indices = neighbors
+        labels = infomap((distances, indices), self.min_similarity, self.min_size, self.seed)
+        found = Clustering(torch.from_numpy(labels), {})
+        return _with_recall(found, features, indices, self.backend)
+
+
+class KMeansClusterer(Clusterer):
+    """k-means; no outliers.
+
+    Args:
+        num_clusters: clusters to make.
+        seed: draws the first centres.
+    """
+
+    def __init__(self, num_clusters: int, seed: int = 0) -> None:
+        self.num_clusters = num_clusters
+        self.seed = seed
+
+    def cluster(self, features: Tensor, cameras: Tensor, neighbors: Neighbors) -> Clustering:
+        """Exactly ``num_clusters`` clusters."""
+        labels, _ = kmeans(features, self.num_clusters, self.seed)
+        return Clustering(labels.cpu(), {})
+
+
+class AgglomerativeClusterer(Clusterer):
+    """Average linkage on the k-reciprocal Jaccard distance, as in CALR within a camera.
+
+    Memory grows with the square of the number of images: some ten thousand are possible.
+
+    Args:
+        images_per_cluster: there are N over this many clusters; 5 in CALR.
+        k1: neighbours, the image itself counted; 15 in CALR.
+        k2: neighbours for query expansion; 4 in CALR.
+    """
+
+    def __init__(self, images_per_cluster: float = 5, k1: int = 15, k2: int = 4) -> None:
+        self.images_per_cluster = images_per_cluster
+        self.k1 = k1
+        self.k2 = k2
+
+    def neighbors(self, features: Tensor, cameras: Tensor, rows: Tensor) -> Neighbors:
+        """The ``k1`` nearest images."""
+        return _nearest(features, rows, self.k1, "auto")
+
+    def cluster(self, features: Tensor, cameras: Tensor, neighbors: Neighbors) -> Clustering:
+        """Clusters without outliers, with the silhouette on the same distances."""
+        distances, indices = neighbors
+        graph = jaccard_distance(features, self.k1, self.k2, 1, neighbors=(distances, indices))
+        count = max(1, int(len(features) / self.images_per_cluster))
+        labels = agglomerative(graph, count)
+        return Clustering(torch.from_numpy(labels), {"silhouette": silhouette(graph, labels)})
+
+
+def _path(kind: type[Clusterer]) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _kinds(base: type[Clusterer]) -> Iterator[type[Clusterer]]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from _kinds(kind)
+
+
+def _nearest(features: Tensor, rows: Tensor, k: int, backend: Backend) -> Neighbors:
+    everyone = torch.arange(len(features), device=features.device)
+    return nearest_among(features, rows, everyone, k, backend)
+
+
+def _limit(eps: float) -> float:
+    """Distances up to which pairs are kept: the silhouette tells more with some beyond eps."""
+    return max(eps, 0.6)
+
+
+def _layout(features: Tensor) -> Any:
+    """A graph that stays on the GPU where the features are there."""
+    return "scipy" if features.device.type == "cpu" else "torch"
+
+
+def _by_density(graph: Any, eps: float, min_samples: int) -> Clustering:
+    labels = torch.as_tensor(dbscan(graph, eps, min_samples)).cpu()
+    return Clustering(labels, {"silhouette": silhouette(graph, labels.numpy())})
+
+
+def _with_recall(
+    found: Clustering, features: Tensor, indices: Tensor, backend: Backend
+) -> Clustering:
+    """Add what an approximate search found of the true neighbours."""
+    if backend in ("ivf", "hnsw"):
+        found.statistics["neighbor_recall"] = neighbor_recall(features, indices)
+    return found
