@@ -1,6 +1,6 @@
 """Two processes whose collectives time out long before the first one has made the labels.
 
-    python patient_training.py DATA_FOLDER OUTPUT_FOLDER SECONDS [fail]
+Usage: patient_training.py DATA_FOLDER OUTPUT_FOLDER SECONDS [fail]
 """
 
 import sys

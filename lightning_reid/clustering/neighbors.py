@@ -18,7 +18,7 @@ from lightning_reid.clustering.rounding import Frame
 Backend = Literal["auto", "compiled", "torch", "faiss", "ivf", "hnsw"]
 
 _APPROXIMATE = ("ivf", "hnsw")
-_SPARE = 16  # candidates beyond three times those asked for; they leave room for rounding
+_SPARE = 16  # candidates beyond twice those asked for; they leave room for rounding
 _BYTES_PER_CANDIDATE = 24  # index, limit and distance, and what sorting them takes
 _WORKING_MEMORY = 2**28  # bytes, for blocks of products
 _TRIAL_SIZE = 2048  # rows of the block whose product is timed before a long search
@@ -132,7 +132,7 @@ def _nearest_in_piles(
 
 def _nearest(points: Tensor, rows: Tensor, columns: Tensor, count: int, backend: Backend) -> Tensor:
     """Packed neighbours of distinct rows, ``(R, count)``."""
-    wanted = min(3 * count + _SPARE, len(columns))
+    wanted = min(2 * count + _SPARE, len(columns))
     if backend == "faiss" or backend in _APPROXIMATE:
         from lightning_reid.clustering.faiss_indexes import faiss_candidates
 

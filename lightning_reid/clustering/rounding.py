@@ -31,21 +31,16 @@ class Frame:
 
     def round(self, points: Tensor, rows: Tensor, dtype: torch.dtype) -> RoundedPoints:
         """Round some rows of the points ``(N, D)`` to a floating-point type."""
-        parts = torch.split(rows, _BLOCK_ROWS)
-        blocks = [self._round_block(points[part], dtype) for part in parts]
-        return RoundedPoints(*(torch.cat(parts) for parts in zip(*blocks, strict=True)))
-
-    def _round_block(self, points: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        exact = (points.to(torch.float64) - self.origin) * self.scale
-        squares = exact.square().sum(dim=1)
-        high = (squares / 2).to(dtype)
-        low = (squares / 2 - high.to(torch.float64)).to(dtype)
-        rounded = exact.to(dtype)
-        ones = torch.ones_like(high)
-        columns = torch.stack([ones, ones, high, low], dim=1)
-        lost = (exact - rounded.to(torch.float64)).square().sum(dim=1).sqrt()
-        half_lost = (squares / 2 - high.to(torch.float64) - low.to(torch.float64)).abs()
-        return torch.cat([rounded, columns], dim=1), squares.sqrt(), lost, half_lost
+        count, dimensions = len(rows), points.shape[1]
+        rounded = RoundedPoints(
+            torch.empty(count, dimensions + 4, dtype=dtype, device=points.device),
+            *torch.empty(3, count, dtype=torch.float64, device=points.device),
+        )
+        for start in range(0, count, _BLOCK_ROWS):
+            block = slice(start, start + _BLOCK_ROWS)
+            exact = (points[rows[block]].to(torch.float64) - self.origin) * self.scale
+            rounded.fill(block, exact)
+        return rounded
 
 
 @dataclass(frozen=True)
@@ -67,6 +62,18 @@ class RoundedPoints:
     norms: Tensor
     lost: Tensor
     half_lost: Tensor
+
+    def fill(self, block: slice, exact: Tensor) -> None:
+        """Round a block of points, given in float64."""
+        right = self.right[block]
+        right[:, :-4] = exact
+        halves = exact.square().sum(dim=1) / 2
+        right[:, -4:-2] = 1
+        right[:, -2] = halves
+        right[:, -1] = halves - right[:, -2].to(torch.float64)
+        self.norms[block] = (2 * halves).sqrt()
+        self.lost[block] = (exact - right[:, :-4].to(torch.float64)).square().sum(dim=1).sqrt()
+        self.half_lost[block] = (halves - right[:, -2:].to(torch.float64).sum(dim=1)).abs()
 
     def left(self, start: int = 0, stop: int | None = None) -> Tensor:
         """Give ``(n, D + 4)``: the negative rounded points, the half squares and two ones."""

@@ -72,15 +72,12 @@ def _take_row(
     keys: Keys, limits: Keys, heap: NDArray[np.int64], row: int, first_column: int
 ) -> None:
     for begin in range(0, keys.size, _CHUNK):
-        end = min(begin + _CHUNK, keys.size)
-        limit = limits[row]
-        nearer = 0
-        for column in range(begin, end):
-            nearer |= keys[column] < limit
-        if nearer:
-            for column in range(begin, end):
-                if keys[column] < limits[row]:
-                    _replace_root(heap, np.int64(keys[column]) << 32 | (first_column + column))
+        chunk = keys[begin : begin + _CHUNK]
+        if chunk.size < _CHUNK or _any_below(chunk, limits[row]):
+            for place in range(chunk.size):
+                if chunk[place] < limits[row]:
+                    entry = np.int64(chunk[place]) << 32 | (first_column + begin + place)
+                    _replace_root(heap, entry)
                     limits[row] = heap[0] >> 32
 
 
@@ -88,15 +85,31 @@ def _take_row(
 def _take_column(keys: Keys, limits: Keys, heaps: Heaps, row: int) -> None:
     """Offer one row's distances to the heaps of the columns."""
     for begin in range(0, keys.size, _CHUNK):
-        end = min(begin + _CHUNK, keys.size)
-        nearer = 0
-        for column in range(begin, end):
-            nearer |= keys[column] < limits[column]
-        if nearer:
-            for column in range(begin, end):
-                if keys[column] < limits[column]:
-                    _replace_root(heaps[column], np.int64(keys[column]) << 32 | row)
-                    limits[column] = heaps[column, 0] >> 32
+        chunk, beaten = keys[begin : begin + _CHUNK], limits[begin : begin + _CHUNK]
+        if chunk.size < _CHUNK or _any_below_its(chunk, beaten):
+            for place in range(chunk.size):
+                if chunk[place] < beaten[place]:
+                    heap = heaps[begin + place]
+                    _replace_root(heap, np.int64(chunk[place]) << 32 | row)
+                    beaten[place] = heap[0] >> 32
+
+
+@compiled
+def _any_below(chunk: Keys, limit: int) -> bool:
+    """Whether any of ``_CHUNK`` keys is below a limit."""
+    found = np.int8(0)  # as wide as a comparison's result, so that many fit an instruction
+    for place in range(_CHUNK):
+        found = np.int8(found | np.int8(chunk[place] < limit))
+    return found != 0
+
+
+@compiled
+def _any_below_its(chunk: Keys, limits: Keys) -> bool:
+    """Whether any of ``_CHUNK`` keys is below its own limit."""
+    found = np.int8(0)
+    for place in range(_CHUNK):
+        found = np.int8(found | np.int8(chunk[place] < limits[place]))
+    return found != 0
 
 
 @compiled
