@@ -129,7 +129,7 @@ def dense(arguments: argparse.Namespace) -> None:
     tied = np.abs(flat[0] - ours[0]).max(axis=1) < 1e-5
     pairs = graph.tocoo()
     after = [jaccard_cost[0] + dbscan_cost[0], max(jaccard_cost[1], dbscan_cost[1])]
-    dense_after = [full_cost[0] + expected_cost[0], max(full_cost[1], full_cost[1])]
+    dense_after = [full_cost[0] + expected_cost[0], max(full_cost[1], expected_cost[1])]
     rows = {
         "neighbours": [*own_cost, "faiss flat", *flat_cost, flat_cost[0] / own_cost[0]],
         "after neighbours": [*after, "dense", *dense_after, dense_after[0] / after[0]],

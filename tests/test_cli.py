@@ -266,6 +266,29 @@ def test_a_checkpoint_loads_without_its_pretrained_weights(trained):
     assert loaded.current_labels().num_clusters >= 2
 
 
+def test_another_clusterer_from_the_command_line(persons, tmp_path):
+    options = ["--model.clusterer=KMeansClusterer", "--model.clusterer.num_clusters=5"]
+    done = run("fit", persons, tmp_path / "run", "--trainer.max_epochs=1", *options)
+    assert done.model.current_labels().num_clusters == 5
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    clusterer = config["model"]["init_args"]["clusterer"]
+    assert clusterer["class_path"].endswith("KMeansClusterer")
+    loaded = O2CAP.load_from_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    assert vars(loaded.clusterer) == vars(done.model.clusterer)
+
+
+def test_one_setting_of_the_clusterer_in_a_config(persons, tmp_path):
+    configs = [
+        f"--config={CONFIGS / name}" for name in ("methods/cap.yaml", "data/market1501.yaml")
+    ]
+    options = ["--model.clusterer.eps=0.65", f"--data.root={persons}", "--print_config"]
+    command = [sys.executable, "-m", "lightning_reid", "fit", *configs, *options]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    clusterer = yaml.safe_load(printed)["model"]["init_args"]["clusterer"]
+    assert clusterer["init_args"]["eps"] == 0.65
+    assert clusterer["init_args"]["k1"] == 20
+
+
 def test_a_checkpoint_is_tested_without_its_pretrained_weights(trained, persons):
     folder, _ = trained
     run("test", persons, folder, "--ckpt_path=last", "--model.weights=nowhere.pth")

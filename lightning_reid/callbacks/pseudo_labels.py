@@ -138,7 +138,9 @@ class PseudoLabelCallback(pl.Callback):
             f"{int((made.hard < 0).sum())} outliers among {len(made)} images"
         )
         advice = (
-            "lower eps" if made.num_clusters == 1 else "raise eps or lower min_samples"
+            "lower the clusterer's eps"
+            if made.num_clusters == 1
+            else "raise the clusterer's eps or lower its min_samples"
         ) + ", or try normalize_cameras=true"
         if self.labels is None:
             raise NoClustersError(f"{found}; there is nothing to train on: {advice}")

@@ -18,6 +18,7 @@ from lightning_reid.clustering.jaccard_forms import (
     require_room,
     require_valid,
 )
+from lightning_reid.clustering.locality import renumbered, together
 
 if TYPE_CHECKING:
     from lightning_reid.clustering.graph import JaccardGraph
@@ -118,13 +119,15 @@ def camera_jaccard_distance(
         for indices, width in zip(found, widths, strict=True)
     )
     _require_apart(intra, inter, camera_numbers(cameras, len(points)).to(device))
+    order = together(intra)
+    intra, inter = renumbered(intra, order), renumbered(inter, order)
     flags = torch.cat([form.mutual(intra), form.mutual(inter)], dim=1)
     sets = form.reciprocal_sets(torch.cat([intra, inter], dim=1), flags, flags[:, :0])
-    weights = form.weighted(points.to(device), sets)
+    weights = form.weighted(points.to(device), order, sets)
     nearest = torch.cat([intra[:, :k2_intra], inter[:, :k2_inter]], dim=1)
     weights = form.averaged(weights, nearest)
     pairs = form.close_pairs(weights, max_distance)
-    return in_layout(pairs, max_distance, layout, points.device)
+    return in_layout(pairs, order, max_distance, layout, points.device)
 
 
 def _require_apart(intra: Tensor, inter: Tensor, cameras: Tensor) -> None:

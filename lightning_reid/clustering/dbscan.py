@@ -9,8 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_reid.clustering.numbering import number_by_first
-
 
 @overload
 def dbscan(distances: Tensor, eps: float, min_samples: int) -> Tensor: ...
@@ -87,37 +85,10 @@ def _tensor_labels(distances: Tensor, eps: float, min_samples: int) -> Tensor:
 def _scipy_labels(distances: Any, eps: float, min_samples: int) -> NDArray[np.int64]:
     from scipy.sparse import csr_array
 
-    near = _neighbor_pairs(csr_array(distances), eps)
-    size = near.shape[0]
-    is_core = np.diff(near.indptr) + 1 >= min_samples  # + 1: itself
-    labels = np.full(size, -1, np.int64)
-    labels[is_core] = _numbered_components(near[is_core][:, is_core])
-
-    rows, columns = near.nonzero()
-    reached = is_core[rows] & ~is_core[columns]
-    first = np.full(size, size, np.int64)
-    np.minimum.at(first, columns[reached], labels[rows[reached]])
-    on_border = first < size
-    labels[on_border] = first[on_border]
-    return labels
-
-
-def _neighbor_pairs(distances: Any, eps: float) -> Any:
-    """Graph of the pairs within eps, without the diagonal; all values are 1."""
-    from scipy.sparse import csr_array
-
+    from lightning_reid.clustering.dbscan_loops import dbscan_rows
     from lightning_reid.clustering.graph import reach
 
-    rows = np.repeat(np.arange(distances.shape[0]), np.diff(distances.indptr))
-    near = (distances.data <= reach(eps)) & (distances.indices != rows)
-    begins = np.concatenate([[0], np.cumsum(near)])[distances.indptr]
-    ones = np.ones(begins[-1], np.int8)
-    return csr_array((ones, distances.indices[near], begins), shape=distances.shape)
-
-
-def _numbered_components(graph: Any) -> NDArray[np.int64]:
-    """Connected components, numbered in the order of their first members."""
-    from scipy.sparse.csgraph import connected_components
-
-    _, components = connected_components(graph, directed=False)
-    return number_by_first(components)
+    rows = csr_array(distances)
+    begins = rows.indptr.astype(np.int64, copy=False)
+    columns = rows.indices.astype(np.int32, copy=False)
+    return dbscan_rows(begins, columns, rows.data, rows.dtype.type(reach(eps)), min_samples)

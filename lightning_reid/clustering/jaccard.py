@@ -16,6 +16,7 @@ from lightning_reid.clustering.jaccard_forms import (
     require_room,
     require_valid,
 )
+from lightning_reid.clustering.locality import renumbered, together
 from lightning_reid.clustering.neighbors import nearest_neighbors
 
 if TYPE_CHECKING:
@@ -97,10 +98,12 @@ def jaccard_distance(
     found = nearest_neighbors(features, columns) if neighbors is None else neighbors
 
     ranks = rank_lists(found[1], len(points), columns).to(device)
+    order = together(ranks)
+    ranks = renumbered(ranks, order)
     half = ranks[:, : round(k1 / 2) + 1]
     sets = form.reciprocal_sets(ranks, form.mutual(ranks), form.mutual(half))
-    weights = form.weighted(points.to(device), sets)
+    weights = form.weighted(points.to(device), order, sets)
     if k2 > 1:
         weights = form.averaged(weights, ranks[:, :k2])
     pairs = form.close_pairs(weights, max_distance)
-    return in_layout(pairs, max_distance, layout, points.device)
+    return in_layout(pairs, order, max_distance, layout, points.device)

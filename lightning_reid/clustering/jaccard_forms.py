@@ -48,8 +48,11 @@ class Form(Protocol):
         where more than two thirds of them are members already; with H = 0 none brings any.
         """
 
-    def weighted(self, points: Tensor, sets: Sets) -> Rows:
-        """Weigh the members of each row by exp(-distance) over its sum, distance 2 - 2 cosine."""
+    def weighted(self, points: Tensor, order: Tensor, sets: Sets) -> Rows:
+        """Weigh the members of each row by exp(-distance) over its sum, distance 2 - 2 cosine.
+
+        Row and member are places in the order (N,) of the points (N, D).
+        """
 
     def averaged(self, weights: Rows, ranks: Tensor) -> Rows:
         """Average the weights over the rows that are listed (N, K) for each."""
@@ -131,12 +134,13 @@ def rank_lists(indices: Any, num_rows: int, columns: int, smallest: int = 0) -> 
 
 
 def in_layout(
-    pairs: Rows, max_distance: float, layout: Layout, device: torch.device
+    pairs: Rows, order: Tensor, max_distance: float, layout: Layout, device: torch.device
 ) -> JaccardGraph | Tensor:
     """Mirror the pairs, add a diagonal of zeros, and give them as a sparse matrix.
 
     Args:
         pairs: For each row, the close rows after it and their distances.
+        order: (N,) numbers of the images that are these rows.
         max_distance: Every pair up to this distance is there; the matrix carries it.
         layout: "scipy" or "torch".
         device: Where a tensor shall be.
@@ -144,11 +148,12 @@ def in_layout(
     Returns:
         (N, N) float32: a ``JaccardGraph``, or a coalesced COO tensor.
     """
-    size = len(pairs.begins) - 1
-    diagonal = torch.arange(size, dtype=torch.int32, device=pairs.columns.device)
-    earlier = diagonal.repeat_interleave(pairs.begins.diff(), output_size=len(pairs.columns))
-    rows = torch.cat([pairs.columns, diagonal, earlier])
-    columns = torch.cat([earlier, diagonal, pairs.columns])
+    size, count = len(pairs.begins) - 1, len(pairs.columns)
+    images = order.to(torch.int32)
+    earlier = images.repeat_interleave(pairs.begins.diff(), output_size=count)
+    later = images[pairs.columns.to(torch.int64)]
+    rows = torch.cat([later, images, earlier])
+    columns = torch.cat([earlier, images, later])
     values = torch.cat([pairs.values, pairs.values.new_zeros(size), pairs.values])
     if layout == "scipy":
         return _scipy_graph(rows, columns, values, size, max_distance)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 from torch import Tensor
 
 from lightning_reid.clustering.compilation import compiled
@@ -40,11 +39,11 @@ def reciprocal_sets(ranks: Tensor, flags: Tensor, half_flags: Tensor) -> Sets:
     return Sets(*_joined(over_row_ranges(work, len(lists))))
 
 
-def weighted(points: Tensor, sets: Sets) -> Rows:
+def weighted(points: Tensor, order: Tensor, sets: Sets) -> Rows:
     """See ``Form.weighted``."""
     rows = Rows(*sets, torch.empty(len(sets.columns)))
-    features, begins, columns, values = _arrays(points, *rows)
-    over_row_ranges(partial(_weigh, features, begins, columns, values), len(features))
+    features, images, begins, columns, values = _arrays(points, order, *rows)
+    over_row_ranges(partial(_weigh, features, images, begins, columns, values), len(images))
     return rows
 
 
@@ -58,17 +57,10 @@ def averaged(weights: Rows, ranks: Tensor) -> Rows:
 def close_pairs(weights: Rows, max_distance: float) -> Rows:
     """See ``Form.close_pairs``."""
     begins, columns, values = _arrays(*weights)
-    num_rows = len(begins) - 1
-    by_column = csr_array((values, columns, begins), shape=(num_rows, num_rows)).tocsc()
-    column_begins = by_column.indptr.astype(np.int64)
-    holders = by_column.indices.astype(np.int32, copy=False)
-    work = partial(
-        _later_close_pairs,
-        *(begins, columns, values),
-        *(column_begins, holders, by_column.data),
-        np.float32(reach(max_distance)),
-    )
-    return Rows(*_joined(over_row_ranges(work, num_rows)))
+    by_column = _by_column(begins, columns, values)
+    limit = np.float32(reach(max_distance))
+    work = partial(_later_close_pairs, begins, columns, values, *by_column, limit)
+    return Rows(*_joined(over_row_ranges(work, len(begins) - 1)))
 
 
 def _arrays(*tensors: Tensor) -> list[NDArray[Any]]:
@@ -157,14 +149,21 @@ def _reciprocal_sets(
 
 @compiled
 def _weigh(
-    points: Floats, begins: Longs, columns: Ints, weights: Floats, start: int, stop: int
+    points: Floats,
+    order: Longs,
+    begins: Longs,
+    columns: Ints,
+    weights: Floats,
+    start: int,
+    stop: int,
 ) -> None:
     for row in range(start, stop):
         largest = np.float32(-np.inf)  # taken off, as rows that are not unit could overflow
         for entry in range(begins[row], begins[row + 1]):
+            point, other = points[order[row]], points[order[columns[entry]]]
             product = np.float32(0)
-            for dimension in range(points.shape[1]):
-                product += points[row, dimension] * points[columns[entry], dimension]
+            for dimension in range(point.size):
+                product += point[dimension] * other[dimension]
             weights[entry] = product
             largest = max(largest, product)
         total = np.float32(0)
@@ -205,6 +204,24 @@ def _average(
             sums[out_columns[entry]] = 0
         counts[row - start] = size - first
     return counts, out_columns[:size], out_values[:size]
+
+
+@compiled
+def _by_column(begins: Longs, columns: Ints, values: Floats) -> tuple[Longs, Ints, Floats]:
+    """Sort the entries by column, then row; gives where each column begins, rows and values."""
+    num_rows = begins.size - 1
+    places = np.zeros(num_rows + 1, np.int64)
+    for column in columns:
+        places[column + 1] += 1
+    places = np.cumsum(places)
+    column_begins = places.copy()
+    holders, held = np.empty_like(columns), np.empty_like(values)
+    for row in range(num_rows):
+        for entry in range(begins[row], begins[row + 1]):
+            place = places[columns[entry]]
+            places[columns[entry]] += 1
+            holders[place], held[place] = row, values[entry]
+    return column_begins, holders, held
 
 
 @compiled

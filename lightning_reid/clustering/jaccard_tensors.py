@@ -50,11 +50,13 @@ def reciprocal_sets(ranks: Tensor, flags: Tensor, half_flags: Tensor) -> Sets:
     return Sets(_begins(entries, num_rows), (entries % num_rows).to(torch.int32))
 
 
-def weighted(points: Tensor, sets: Sets) -> Rows:
+def weighted(points: Tensor, order: Tensor, sets: Sets) -> Rows:
     """See ``Form.weighted``."""
     rows, counts = _row_numbers(sets), sets.begins.diff()
     products = [
-        (points[row] * points[column.to(torch.int64)]).sum(dim=1)  # no product in reduced precision
+        (points[order[row]] * points[order[column.to(torch.int64)]]).sum(
+            dim=1
+        )  # no product in reduced precision
         for row, column in _blocks(points.shape[1], rows, sets.columns)
     ]
     exponents = 2 * torch.cat(products)

@@ -23,8 +23,6 @@ _BYTES_PER_CANDIDATE = 24  # index, limit and distance, and what sorting them ta
 _WORKING_MEMORY = 2**28  # bytes, for blocks of products
 _TRIAL_SIZE = 2048  # rows of the block whose product is timed before a long search
 _MANY_BLOCKS = 64  # fewer are over before anyone wonders
-_MORE_THAN_PRODUCTS = 1.0  # estimated time over that of all products: half of them are
-# needed where rows and columns are the same, and choosing takes time
 _FEW = 8  # rows that are compared with all others sooner than all others are rounded again
 
 
@@ -137,8 +135,17 @@ def _nearest(points: Tensor, rows: Tensor, columns: Tensor, count: int, backend:
         from lightning_reid.clustering.faiss_indexes import faiss_candidates
 
         found = faiss_candidates(points, rows, columns, wanted, backend)
-        return rank(points, rows, found, count)[0]
+        packed, _ = rank(points, rows, found, count)
+        return _completed(packed, points, rows, columns)
     return _certain(points, rows, columns, count, wanted, _search(backend, points))
+
+
+def _completed(packed: Tensor, points: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Search rows again for which an approximate index found too few."""
+    short = (~unpack(packed)[0][:, -1].isfinite()).nonzero().flatten()
+    if len(short):
+        packed[short] = rank_directly(points, rows[short], columns, packed.shape[1])
+    return packed
 
 
 def _search(backend: Backend, points: Tensor) -> Search:
@@ -188,5 +195,6 @@ def _check_cost(points: Tensor, rows: Tensor, columns: Tensor, wanted: int) -> N
     require_memory(what, needed, points.device, "use a smaller k or fewer dimensions")
     blocks = len(rows) * len(columns) / _TRIAL_SIZE**2
     if blocks > _MANY_BLOCKS:
+        # where rows and columns are the same half of the products do, and choosing takes as long
         once = product_seconds(_TRIAL_SIZE, dimensions, dtype, points.device)
-        announce(what, _MORE_THAN_PRODUCTS * blocks * once, needed)
+        announce(what, blocks * once, needed)

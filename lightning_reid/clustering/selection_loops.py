@@ -100,7 +100,7 @@ def _any_below(chunk: Keys, limit: int) -> bool:
     found = np.int8(0)  # as wide as a comparison's result, so that many fit an instruction
     for place in range(_CHUNK):
         found = np.int8(found | np.int8(chunk[place] < limit))
-    return found != 0
+    return bool(found)
 
 
 @compiled
@@ -109,7 +109,7 @@ def _any_below_its(chunk: Keys, limits: Keys) -> bool:
     found = np.int8(0)
     for place in range(_CHUNK):
         found = np.int8(found | np.int8(chunk[place] < limits[place]))
-    return found != 0
+    return bool(found)
 
 
 @compiled

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lightning_reid.clustering import camera_normalize
 from lightning_reid.clustering.clusterers import Clusterer
+from lightning_reid.clustering.progress import busy
 from lightning_reid.distributed import first_rank_only, gather_rows, own_share
 from lightning_reid.labels.pseudo_labels import PseudoLabels
 
@@ -39,6 +40,8 @@ def cluster_images(
         ``neighbors`` and ``clustering``.
     """
     start = perf_counter()
+    if features.device.type not in ("cpu", "cuda"):  # others have no float64
+        features, cameras = features.cpu(), cameras.cpu()
     if normalize_cameras:
         features = camera_normalize(features, cameras)
     rows = torch.arange(len(features), device=features.device)
@@ -50,7 +53,8 @@ def cluster_images(
     found = perf_counter()
 
     def clusters() -> PseudoLabels:
-        labels, statistics = clusterer.cluster(features, cameras, neighbors)
+        with busy(f"Clustering {len(features):,} images"):
+            labels, statistics = clusterer.cluster(features, cameras, neighbors)
         statistics["seconds/neighbors"] = found - start
         statistics["seconds/clustering"] = perf_counter() - found
         return PseudoLabels.from_clusters(labels, cameras.cpu(), statistics)

@@ -147,6 +147,17 @@ def test_some_rows_among_some(backend):
 
 
 @pytest.mark.parametrize("backend", ["ivf", "hnsw"])
+def test_approximate_indexes_give_as_many_as_asked_for(backend, monkeypatch):
+    indexes = importlib.import_module("lightning_reid.clustering.faiss_indexes")
+    monkeypatch.setattr(indexes, "_PROBES", 1)
+    rows = unit_rows(1000, 8)
+    distances, indices = nearest_neighbors(rows, 250, backend)
+    assert np.isfinite(distances).all()
+    assert all(len(set(row)) == 250 for row in indices.tolist())
+    assert indices.max() < 1000
+
+
+@pytest.mark.parametrize("backend", ["ivf", "hnsw"])
 def test_approximate_indexes_find_most(backend):
     centers = unit_rows(120, 24)
     rows = (np.repeat(centers, 30, axis=0) + 0.3 * unit_rows(3600, 24, seed=1)).astype(np.float32)

@@ -19,6 +19,15 @@ def shown(monkeypatch, seconds, steps=4, terminal=True):
     return captured.get()
 
 
+def test_what_is_being_done_is_said_in_a_terminal(monkeypatch):
+    for terminal in (True, False):
+        console = Console(force_terminal=terminal, width=80)
+        monkeypatch.setattr("rich.get_console", lambda console=console: console)
+        with console.capture() as captured, progress.busy("Clustering"):
+            time.sleep(0.2)
+        assert ("Clustering" in captured.get()) == terminal
+
+
 def test_a_bar_for_what_takes_long(monkeypatch):
     assert "Searching" in shown(monkeypatch, 0.2)
 

@@ -8,7 +8,13 @@ import torch
 import lightning_reid
 from lightning_reid import CAP, O2CAP, Market1501, PseudoLabels, ReIDModule
 from lightning_reid.callbacks import PseudoLabelCallback
-from lightning_reid.clustering import DensityClusterer
+from lightning_reid.clustering import (
+    AgglomerativeClusterer,
+    CameraDensityClusterer,
+    DensityClusterer,
+    InfomapClusterer,
+    KMeansClusterer,
+)
 from lightning_reid.losses import update_memory
 
 METHODS = [
@@ -63,6 +69,26 @@ def test_every_method_fits_and_tests(cls, persons, tmp_path):
     assert "test/camera_normalized/mAP" in result
     assert model.memory.norm(dim=1).allclose(torch.ones(len(model.memory)))
     assert len(model.memory) == model.current_labels().num_groups
+
+
+@pytest.mark.parametrize("cls", METHODS)
+@pytest.mark.parametrize(
+    "clusterer",
+    [
+        CameraDensityClusterer(3, 6, 2, 2, eps=0.7, min_samples=2),
+        InfomapClusterer(k=8, min_size=2),
+        KMeansClusterer(num_clusters=4),
+        AgglomerativeClusterer(images_per_cluster=4, k1=6, k2=2),
+    ],
+    ids=lambda clusterer: type(clusterer).__name__,
+)
+def test_every_method_takes_every_clusterer(cls, clusterer, persons, tmp_path):
+    if isinstance(clusterer, InfomapClusterer):
+        pytest.importorskip("infomap")
+    model, runner = method(cls, clusterer=clusterer), trainer(tmp_path, max_epochs=1)
+    runner.fit(model, data(persons))
+    assert model.current_labels().num_clusters > 1
+    assert runner.callback_metrics["train/loss"].isfinite()
 
 
 @pytest.mark.parametrize("cls", METHODS)
@@ -177,6 +203,7 @@ def test_a_checkpoint_restores_memory_and_labels(persons, tmp_path):
     runner.fit(model, data(persons))
     runner.save_checkpoint(tmp_path / "model.ckpt")
     back = O2CAP.load_from_checkpoint(tmp_path / "model.ckpt", backbone=Pixels(), weights_only=True)
+    assert vars(back.clusterer) == vars(model.clusterer)
     assert torch.equal(back.memory, model.memory)
     assert torch.equal(back.current_labels().hard, model.current_labels().hard)
     assert torch.equal(back.proxy_cameras, model.proxy_cameras)
