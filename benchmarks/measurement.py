@@ -41,7 +41,9 @@ def report(
     table = Table(*columns, title=title)
     for row in rows:
         table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
-    Console().print(table)
+    console = Console()
+    console.width = max(console.width, 160)
+    console.print(table)
     if file is not None:
         records = [dict(zip(columns, row, strict=True)) for row in rows]
         content = {"title": title, "rows": records, **further, "environment": environment()}
