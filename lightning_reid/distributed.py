@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
@@ -59,16 +60,20 @@ def first_rank_only(trainer: pl.Trainer, work: Callable[[], Result]) -> Result:
     if trainer.world_size == 1:
         return work()
     outcome: list[tuple[Result | None, Exception | None]] = [(None, None)]
-    # before the work begins: forming a group does time out
-    group: Any = dist.new_group(backend="gloo", timeout=_PATIENCE)
+    group = _patient_group(dist.group.WORLD)  # before the work begins: forming it does time out
     if trainer.is_global_zero:
         outcome = [_outcome(work)]
     dist.broadcast_object_list(outcome, src=0, group=group)
-    dist.destroy_process_group(group)
     result, failure = outcome[0]
     if failure is not None:
         raise failure
     return result  # type: ignore[return-value]
+
+
+@lru_cache(maxsize=1)  # formed once: one formed while its forerunner ends can hang
+def _patient_group(world: Any) -> Any:
+    """Form a group of all ranks on the CPU whose collectives hardly ever time out."""
+    return dist.new_group(backend="gloo", timeout=_PATIENCE)
 
 
 def _outcome(work: Callable[[], Result]) -> tuple[Result | None, Exception | None]:

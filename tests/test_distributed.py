@@ -55,7 +55,7 @@ def patient_training(persons, folder, *options):
         [sys.executable, script, persons, folder, *options],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=150,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
 
@@ -73,5 +73,5 @@ def test_ranks_share_the_search_and_wait_for_the_clusters(persons, tmp_path):
 
 def test_a_failure_of_the_first_rank_ends_all(persons, tmp_path):
     finished = patient_training(persons, tmp_path, "0", "fail")
-    assert finished.returncode != 0
-    assert finished.stderr.count("InputError: nothing to be found here") >= 2
+    assert finished.returncode != 0  # and did not wait for the time-out of the test
+    assert "nothing to be found here" in finished.stderr

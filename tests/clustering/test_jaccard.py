@@ -172,7 +172,8 @@ def test_layout_of_tensors(backend):
     assert tensor.layout == torch.sparse_coo
     assert tensor.dtype == torch.float32
     assert tensor.is_coalesced()
-    np.testing.assert_array_equal(tensor.indices(), graph.tocoo().coords)
+    pairs = graph.tocoo()
+    np.testing.assert_array_equal(tensor.indices(), [pairs.row, pairs.col])
     np.testing.assert_array_equal(tensor.values(), graph.data)
     labels = dbscan(tensor, 0.5, 4)
     np.testing.assert_array_equal(labels, dbscan(graph, 0.5, 4))
