@@ -71,7 +71,7 @@ def first_rank_only(trainer: pl.Trainer, work: Callable[[], Result]) -> Result:
 
 
 @lru_cache(maxsize=1)  # formed once: one formed while its forerunner ends can hang
-def _patient_group(world: Any) -> Any:
+def _patient_group(_world: Any) -> Any:
     """Form a group of all ranks on the CPU whose collectives hardly ever time out."""
     return dist.new_group(backend="gloo", timeout=_PATIENCE)
 
