@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,37 +20,7 @@ from lightning_reid.clustering.jaccard_forms import (
 )
 from lightning_reid.clustering.locality import renumbered, together
 
-if TYPE_CHECKING:
-    from lightning_reid.clustering.graph import JaccardGraph
 
-
-@overload
-def camera_jaccard_distance(
-    features: Array,
-    cameras: Any,
-    k1_intra: int = ...,
-    k1_inter: int = ...,
-    k2_intra: int = ...,
-    k2_inter: int = ...,
-    max_distance: float = ...,
-    neighbors: tuple[Any, Any] | None = ...,
-    backend: Backend = ...,
-    layout: Literal["scipy"] = ...,
-) -> JaccardGraph: ...
-@overload
-def camera_jaccard_distance(
-    features: Array,
-    cameras: Any,
-    k1_intra: int = ...,
-    k1_inter: int = ...,
-    k2_intra: int = ...,
-    k2_inter: int = ...,
-    max_distance: float = ...,
-    neighbors: tuple[Any, Any] | None = ...,
-    backend: Backend = ...,
-    *,
-    layout: Literal["torch"],
-) -> Tensor: ...
 def camera_jaccard_distance(
     features: Array,
     cameras: Any,
@@ -62,7 +32,7 @@ def camera_jaccard_distance(
     neighbors: tuple[Any, Any] | None = None,
     backend: Backend = "auto",
     layout: Layout = "scipy",
-) -> JaccardGraph | Tensor:
+) -> Any:
     """Compute the camera-aware Jaccard distance, for all pairs that are close.
 
     Chen et al., "CA-Jaccard: Camera-aware Jaccard distance for person re-identification" (CVPR

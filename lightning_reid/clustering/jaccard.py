@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, overload
-
-from torch import Tensor
+from typing import Any
 
 from lightning_reid.clustering.arrays import Array, feature_rows
 from lightning_reid.clustering.jaccard_forms import (
@@ -19,33 +17,7 @@ from lightning_reid.clustering.jaccard_forms import (
 from lightning_reid.clustering.locality import renumbered, together
 from lightning_reid.clustering.neighbors import nearest_neighbors
 
-if TYPE_CHECKING:
-    from lightning_reid.clustering.graph import JaccardGraph
 
-
-@overload
-def jaccard_distance(
-    features: Array,
-    k1: int = ...,
-    k2: int = ...,
-    max_distance: float = ...,
-    k1_counts_self: bool = ...,
-    neighbors: tuple[Any, Any] | None = ...,
-    backend: Backend = ...,
-    layout: Literal["scipy"] = ...,
-) -> JaccardGraph: ...
-@overload
-def jaccard_distance(
-    features: Array,
-    k1: int = ...,
-    k2: int = ...,
-    max_distance: float = ...,
-    k1_counts_self: bool = ...,
-    neighbors: tuple[Any, Any] | None = ...,
-    backend: Backend = ...,
-    *,
-    layout: Literal["torch"],
-) -> Tensor: ...
 def jaccard_distance(
     features: Array,
     k1: int = 20,
@@ -55,7 +27,7 @@ def jaccard_distance(
     neighbors: tuple[Any, Any] | None = None,
     backend: Backend = "auto",
     layout: Layout = "scipy",
-) -> JaccardGraph | Tensor:
+) -> Any:
     """Compute the Jaccard distance of k-reciprocal neighbourhoods, for all pairs that are close.
 
     Zhong et al., "Re-ranking person re-identification with k-reciprocal encoding" (CVPR 2017):
