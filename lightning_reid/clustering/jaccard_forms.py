@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -12,27 +12,13 @@ if TYPE_CHECKING:
     from lightning_reid.clustering.graph import JaccardGraph
 
 from lightning_reid.clustering.resources import require_memory
+from lightning_reid.clustering.sparse_rows import Rows, Sets
 
 Backend = Literal["auto", "compiled", "torch"]
 Layout = Literal["scipy", "torch"]
 
 
 _BYTES_PER_WEIGHT = 32  # column and value, by row, by column and averaged, and room to grow
-
-
-class Sets(NamedTuple):
-    """A set of rows for every row: where each begins (N + 1) int64, and the members, int32."""
-
-    begins: Tensor
-    columns: Tensor
-
-
-class Rows(NamedTuple):
-    """Sparse rows: where each begins (N + 1) int64, columns int32, and values float32."""
-
-    begins: Tensor
-    columns: Tensor
-    values: Tensor
 
 
 class Form(Protocol):

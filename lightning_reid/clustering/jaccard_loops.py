@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lightning_reid.clustering.compilation import compiled
 from lightning_reid.clustering.graph import reach
-from lightning_reid.clustering.jaccard_forms import Rows, Sets
+from lightning_reid.clustering.sparse_rows import Rows, Sets
 from lightning_reid.clustering.threads import over_row_ranges
 
 Ints = NDArray[np.int32]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lightning_reid.clustering.graph import reach
-from lightning_reid.clustering.jaccard_forms import Rows, Sets
+from lightning_reid.clustering.sparse_rows import Rows, Sets
 
 _CHUNK_ENTRIES = 2**22  # expanded at a time, with about 80 bytes for each
 
