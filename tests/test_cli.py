@@ -277,7 +277,17 @@ def test_another_clusterer_from_the_command_line(persons, tmp_path):
     assert vars(loaded.clusterer) == vars(done.model.clusterer)
 
 
-def test_one_setting_of_the_clusterer_in_a_config(persons, tmp_path):
+def test_an_impossible_setting_of_the_clusterer_is_told_before_anything_runs(persons, tmp_path):
+    given = arguments("fit", persons, tmp_path / "run", "--model.clusterer.eps=1.5")
+    command = [sys.executable, "-m", "lightning_reid", *given]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "lightning-reid: eps must be from 0 to 0.99, not 1.5" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_setting_of_the_default_clusterer(persons, tmp_path):
     configs = [
         f"--config={CONFIGS / name}" for name in ("methods/cap.yaml", "data/market1501.yaml")
     ]

@@ -15,6 +15,7 @@ from rich import get_console
 from rich.progress import track
 from torch import Tensor
 
+from lightning_reid.clustering import Clusterer
 from lightning_reid.distributed import first_rank_only, gather_rows
 from lightning_reid.errors import InputError
 from lightning_reid.labels import PseudoLabels
@@ -122,26 +123,24 @@ class PseudoLabelCallback(pl.Callback):
         if self.diagnostics and (identities := _identities(datamodule)) is not None:
             quality = cluster_quality(made.hard, identities)
             statistics.update({f"diagnostics/{key}": value for key, value in quality.items()})
-        self.history.append({"epoch": float(epoch), **statistics})
         if made.num_clusters < 2:
-            self._too_few_clusters(made, epoch)
+            self._too_few_clusters(pl_module, made, epoch)
             return statistics
         self._warn_if_small(made, datamodule)
+        self.history.append({"epoch": float(epoch), **statistics})
         self.labels = made
         datamodule.assign(made)
         pl_module.adopt(made, extracted.features)  # type: ignore[operator]
         return statistics
 
-    def _too_few_clusters(self, made: PseudoLabels, epoch: int) -> None:
+    def _too_few_clusters(
+        self, pl_module: pl.LightningModule, made: PseudoLabels, epoch: int
+    ) -> None:
         found = (
             f"labelling for epoch {epoch} found {made.num_clusters} clusters and "
             f"{int((made.hard < 0).sum())} outliers among {len(made)} images"
         )
-        advice = (
-            "lower the clusterer's eps"
-            if made.num_clusters == 1
-            else "raise the clusterer's eps or lower its min_samples"
-        ) + ", or try normalize_cameras=true"
+        advice = _advice(pl_module, made)
         if self.labels is None:
             raise NoClustersError(f"{found}; there is nothing to train on: {advice}")
         rank_zero_warn(f"{found}; the labels before are kept. If this lasts, {advice}")
@@ -233,6 +232,16 @@ def _shown(trainer: pl.Trainer, loader: Iterable[dict[str, Tensor]]) -> Iterator
     hidden = not (watched and get_console().is_terminal)  # in a log file it leaves empty lines
     batches = islice(loader, total)
     yield from track(batches, "Extracting features", total, transient=True, disable=hidden)
+
+
+def _advice(pl_module: pl.LightningModule, made: PseudoLabels) -> str:
+    """What to change where labels are too few to train with."""
+    clusterer = getattr(pl_module, "clusterer", Clusterer)
+    mostly_outliers = int((made.hard < 0).sum()) > len(made) / 2
+    advice: str = clusterer.coarser if mostly_outliers else clusterer.finer
+    if not getattr(pl_module, "normalize_cameras", True):
+        advice += ", or try normalize_cameras=true"
+    return advice
 
 
 def _pad(extracted: Extracted, num_images: int) -> Extracted:

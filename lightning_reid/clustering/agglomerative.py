@@ -40,14 +40,19 @@ def agglomerative(distances: Any, num_clusters: int) -> NDArray[np.int64]:
     size = graph.shape[0]
     if num_clusters == size:  # one image has no pairs, which linkage refuses
         return np.arange(size)
+    require_linkage_memory(size)
+    merges = linkage(_condensed(graph), method="average")
+    return _merged(merges[: size - num_clusters, :2].astype(np.int64), size)
+
+
+def require_linkage_memory(num_images: int) -> None:
+    """Raise an InputError if the distances of all pairs of so many images do not fit."""
     require_memory(
-        f"Average linkage of {size:,} images",
-        _BYTES_PER_PAIR * size * (size - 1) // 2,
+        f"Average linkage of {num_images:,} images",
+        _BYTES_PER_PAIR * num_images * (num_images - 1) // 2,
         "cpu",
         "use another clusterer for so many",
     )
-    merges = linkage(_condensed(graph), method="average")
-    return _merged(merges[: size - num_clusters, :2].astype(np.int64), size)
 
 
 def _checked(distances: Any, num_clusters: int) -> Any:

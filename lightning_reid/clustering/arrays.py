@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lightning_reid.clustering.resources import require_memory
+
 Array = TypeVar("Array", NDArray[Any], Tensor)
 """A NumPy array or a torch tensor; the result is of the kind that came in."""
 
@@ -26,10 +28,14 @@ def feature_rows(features: NDArray[Any] | Tensor) -> Tensor:
 
     Raises:
         ValueError: If the features are not 2-D, are empty, or hold NaN or infinite values.
+        InputError: If they have to be copied and that takes more memory than is free.
     """
     if isinstance(features, Tensor):
         rows = features.detach().to(torch.float32).contiguous()
     else:
+        copied = 4 * features.size
+        if features.dtype != np.float32 or not features.flags.c_contiguous:
+            require_memory(f"A copy of features {features.shape}", copied, "cpu", "give fewer rows")
         # writable, as tensors are: a memory-mapped file is copied
         rows = torch.from_numpy(np.require(features, np.float32, ["C", "W"]))
     if rows.ndim != 2:

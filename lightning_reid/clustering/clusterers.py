@@ -9,12 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from inspect import signature
-from typing import Any, NamedTuple
+from math import inf
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from lightning_reid.clustering.agglomerative import agglomerative
+from lightning_reid.clustering.agglomerative import agglomerative, require_linkage_memory
 from lightning_reid.clustering.camera_jaccard import camera_jaccard_distance
 from lightning_reid.clustering.camera_neighbors import camera_neighbors
 from lightning_reid.clustering.dbscan import dbscan
@@ -27,6 +28,10 @@ from lightning_reid.errors import InputError
 
 Neighbors = tuple[Tensor, ...]
 """Tensors with a row for each image."""
+
+
+_LARGEST_EPS = 0.99  # pairs at distance 1 are not stored
+_SMALLEST_SIMILARITY = 1e-6  # Infomap drops links of weight 0
 
 
 class Clustering(NamedTuple):
@@ -44,8 +49,16 @@ class Clustering(NamedTuple):
 class Clusterer(ABC):
     """Groups images by their features.
 
-    A subclass keeps each argument of its constructor as an attribute of the same name.
+    A subclass keeps each argument of its constructor, of plain type, as an attribute of the same
+    name, so that a checkpoint can hold it.
+
+    Attributes:
+        coarser: what to change where most images are outliers.
+        finer: what to change where all are one cluster.
     """
+
+    coarser: ClassVar[str] = "change the settings of the clusterer"
+    finer: ClassVar[str] = coarser
 
     def neighbors(self, features: Tensor, cameras: Tensor, rows: Tensor) -> Neighbors:
         """Find the neighbours that :meth:`cluster` needs; none by default.
@@ -56,7 +69,7 @@ class Clusterer(ABC):
             rows: ``(R,)`` row numbers whose neighbours are sought.
 
         Returns:
-            Tensors with R rows.
+            Tensors with R rows, on the features' device.
         """
         return ()
 
@@ -72,27 +85,38 @@ class Clusterer(ABC):
 
     def __call__(self, features: Tensor, cameras: Tensor) -> Clustering:
         """Find neighbours and make clusters, in this process alone."""
+        features, cameras = torch.as_tensor(features), torch.as_tensor(cameras)
         rows = torch.arange(len(features), device=features.device)
         return self.cluster(features, cameras, self.neighbors(features, cameras, rows))
 
     def settings(self) -> dict[str, Any]:
         """Plain values from which :meth:`from_settings` makes the same clusterer."""
-        names = signature(type(self)).parameters
+        kind = type(self)
+        names = signature(kind).parameters
+        missing = [name for name in names if not hasattr(self, name)]
+        if missing:
+            raise InputError(
+                f"{kind.__name__} must keep its arguments as attributes; without: {missing}"
+            )
         values = {name: getattr(self, name) for name in names}
-        return {"class_path": _path(type(self)), "init_args": values}
+        return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": values}
 
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> Clusterer:
-        """Make the clusterer that :meth:`settings` described.
+    @staticmethod
+    def from_settings(settings: Mapping[str, Any]) -> Clusterer:
+        """Make the clusterer that :meth:`settings`, or a config, describes.
 
         Raises:
             InputError: if no class of that name has been imported.
         """
-        known = {_path(kind): kind for kind in _kinds(cls)}
+        package, _, name = settings["class_path"].rpartition(".")
+        # not imported here: settings may come from a stranger's checkpoint
+        kinds = list(_kinds(Clusterer))  # type: ignore[type-abstract]
+        for kind in kinds:
+            if kind.__qualname__ == name and kind.__module__.startswith(package):
+                return kind(**settings.get("init_args", {}))
+        known = ", ".join(kind.__name__ for kind in kinds)
         path = settings["class_path"]
-        if path not in known:  # not imported here: settings may come from a stranger's checkpoint
-            raise InputError(f"{path} is no known clusterer; import it first if it is yours")
-        return known[path](**settings["init_args"])
+        raise InputError(f"{path} is none of {known}; import it first if it is yours")
 
 
 class DensityClusterer(Clusterer):
@@ -103,8 +127,11 @@ class DensityClusterer(Clusterer):
         k2: neighbours for query expansion; 6 in CAP and O2CAP.
         eps: largest distance between neighbours; 0.5 in CAP and O2CAP.
         min_samples: neighbours that make a core, the image itself counted; 4 in CAP and O2CAP.
-        backend: of the search, see :func:`~lightning_reid.clustering.nearest_neighbors`.
+        backend: of the search, see ``nearest_neighbors``.
     """
+
+    coarser = "raise eps or lower min_samples"
+    finer = "lower eps"
 
     def __init__(
         self,
@@ -114,6 +141,10 @@ class DensityClusterer(Clusterer):
         min_samples: int = 4,
         backend: Backend = "auto",
     ) -> None:
+        _require("k1", k1, 1)
+        _require("k2", k2, 1)
+        _require("eps", eps, 0, _LARGEST_EPS)
+        _require("min_samples", min_samples, 1)
         self.k1 = k1
         self.k2 = k2
         self.eps = eps
@@ -151,6 +182,9 @@ class CameraDensityClusterer(Clusterer):
         min_samples: neighbours that make a core, the image itself counted; 4 there.
     """
 
+    coarser = "raise eps or lower min_samples"
+    finer = "lower eps"
+
     def __init__(
         self,
         k1_intra: int = 5,
@@ -160,6 +194,12 @@ class CameraDensityClusterer(Clusterer):
         eps: float = 0.5,
         min_samples: int = 4,
     ) -> None:
+        _require("k1_intra", k1_intra, 1)
+        _require("k1_inter", k1_inter, 1)
+        _require("k2_intra", k2_intra, 1)
+        _require("k2_inter", k2_inter, 1)
+        _require("eps", eps, 0, _LARGEST_EPS)
+        _require("min_samples", min_samples, 1)
         self.k1_intra = k1_intra
         self.k1_inter = k1_inter
         self.k2_intra = k2_intra
@@ -196,8 +236,11 @@ class InfomapClusterer(Clusterer):
         min_similarity: smallest cosine of an edge; 0.5 in CALR.
         min_size: images in the smallest cluster that is kept; 5 in CALR.
         seed: of Infomap.
-        backend: of the search, see :func:`~lightning_reid.clustering.nearest_neighbors`.
+        backend: of the search, see ``nearest_neighbors``.
     """
+
+    coarser = "lower min_similarity or min_size"
+    finer = "raise min_similarity"
 
     def __init__(
         self,
@@ -207,6 +250,10 @@ class InfomapClusterer(Clusterer):
         seed: int = 0,
         backend: Backend = "auto",
     ) -> None:
+        _require("k", k, 2)
+        _require("min_similarity", min_similarity, _SMALLEST_SIMILARITY, 1)
+        _require("min_size", min_size, 1)
+        _require("seed", seed, 0)
         self.k = k
         self.min_similarity = min_similarity
         self.min_size = min_size
@@ -233,7 +280,10 @@ class KMeansClusterer(Clusterer):
         seed: draws the first centres.
     """
 
+    finer = "raise num_clusters"
+
     def __init__(self, num_clusters: int, seed: int = 0) -> None:
+        _require("num_clusters", num_clusters, 1)
         self.num_clusters = num_clusters
         self.seed = seed
 
@@ -254,13 +304,19 @@ class AgglomerativeClusterer(Clusterer):
         k2: neighbours for query expansion; 4 in CALR.
     """
 
+    finer = "lower images_per_cluster"
+
     def __init__(self, images_per_cluster: float = 5, k1: int = 15, k2: int = 4) -> None:
+        _require("images_per_cluster", images_per_cluster, 1)
+        _require("k1", k1, 1)
+        _require("k2", k2, 1)
         self.images_per_cluster = images_per_cluster
         self.k1 = k1
         self.k2 = k2
 
     def neighbors(self, features: Tensor, cameras: Tensor, rows: Tensor) -> Neighbors:
         """The ``k1`` nearest images."""
+        require_linkage_memory(len(features))  # now, not when all else has been done
         return _nearest(features, rows, self.k1, "auto")
 
     def cluster(self, features: Tensor, cameras: Tensor, neighbors: Neighbors) -> Clustering:
@@ -272,8 +328,11 @@ class AgglomerativeClusterer(Clusterer):
         return Clustering(torch.from_numpy(labels), {"silhouette": silhouette(graph, labels)})
 
 
-def _path(kind: type[Clusterer]) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
+def _require(name: str, value: float, smallest: float, largest: float = inf) -> None:
+    """Refuse a setting before anything is computed with it."""
+    if not smallest <= value <= largest:
+        wanted = f"at least {smallest}" if largest == inf else f"from {smallest} to {largest}"
+        raise InputError(f"{name} must be {wanted}, not {value}")
 
 
 def _kinds(base: type[Clusterer]) -> Iterator[type[Clusterer]]:

@@ -10,6 +10,8 @@ from torch import Tensor
 from lightning_reid.clustering.ranking import pack, unpack
 
 _BLOCK_ENTRIES = 2**24  # neighbours listed at a time
+_GOLDEN_RATIO = 0.6180339887498949
+_BLOCK_ROWS = 4096  # weighed at a time
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,13 @@ def find_piles(points: Tensor) -> Piles | None:
         points: ``(N, D)`` float32.
     """
     # sums over a row are done alike for every row: identical rows have identical sums
-    keys = points.sum(dim=1)
-    order = keys.argsort(stable=True)
-    keys = keys[order]
-    alike = (keys[1:] == keys[:-1]).nonzero().flatten()
-    if len(alike):
-        same = (points[order[alike]] == points[order[alike + 1]]).all(dim=1)
-        alike = alike[same]
+    sums = points.sum(dim=1)
+    order = sums.argsort(stable=True)
+    if _equal_to_next(sums[order]).any():  # others may stand between: a second sum parts them
+        order = _weighted_sums(points).argsort(stable=True)
+        order = order[sums[order].argsort(stable=True)]
+    alike = _equal_to_next(sums[order]).nonzero().flatten()
+    alike = alike[(points[order[alike]] == points[order[alike + 1]]).all(dim=1)]
     if len(alike) == 0:
         return None
     starts = torch.ones(len(points), dtype=torch.bool, device=points.device)
@@ -84,6 +86,16 @@ def find_piles(points: Tensor) -> Piles | None:
     representative = torch.empty_like(order)
     representative[order] = first[starts.cumsum(0) - 1]
     return Piles(representative)
+
+
+def _equal_to_next(values: Tensor) -> Tensor:
+    return values[1:] == values[:-1]
+
+
+def _weighted_sums(points: Tensor) -> Tensor:
+    # multiples of the golden ratio, modulo 1, are all different and far apart
+    weights = torch.arange(points.shape[1], device=points.device).mul(_GOLDEN_RATIO).frac()
+    return torch.cat([(block * weights).sum(dim=1) for block in torch.split(points, _BLOCK_ROWS)])
 
 
 def _after_itself(distances: Tensor, others: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

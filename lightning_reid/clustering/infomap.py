@@ -38,8 +38,10 @@ def infomap(
     Raises:
         MissingPackageError: If the package infomap is not installed.
         ValueError: If the neighbours are not as described, min_similarity is not above 0 and
-            at most 1, or min_size is below 1.
+            at most 1, min_size is below 1, or the seed below 0.
     """
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, not {seed}")
     if min_size < 1:
         raise ValueError(f"min_size must be at least 1, not {min_size}")
     distances, indices, kept = _edges(neighbors, min_similarity)
@@ -88,6 +90,8 @@ def _edges(
 
 
 def _require_neighbors(squared: NDArray[Any], indices: NDArray[Any]) -> None:
+    if indices.dtype.kind not in "iu":
+        raise ValueError("neighbors must be (squared distances, row numbers) in this order")
     if squared.ndim != 2 or squared.shape != indices.shape:
         raise ValueError(
             "neighbors must be squared distances and indices of one shape (N, k), "

@@ -113,6 +113,8 @@ def rank_lists(indices: Any, num_rows: int, columns: int, smallest: int = 0) -> 
         raise ValueError(
             f"neighbors must be of shape ({num_rows}, {columns}) or wider, not {tuple(given.shape)}"
         )
+    if given.is_floating_point():
+        raise ValueError("neighbors must be (squared distances, row numbers) in this order")
     ranks = given[:, :columns]
     if ((ranks < smallest) | (ranks >= num_rows)).any():
         raise ValueError(f"neighbors must be row numbers from {smallest} to {num_rows - 1}")

@@ -61,7 +61,7 @@ def nearest_neighbors(features: Array, k: int, backend: Backend = "auto") -> tup
     points = feature_rows(features)
     everyone = torch.arange(len(points), device=points.device)
     distances, indices = nearest_among(points, everyone, everyone, k, backend)
-    if backend in _APPROXIMATE:
+    if backend in _APPROXIMATE and indices.shape[1] > 1:
         _log_recall(points, indices, backend)
     return same_kind(distances, features), same_kind(indices, features)
 
@@ -108,9 +108,16 @@ def neighbor_recall(features: Array, indices: Any, num_samples: int = 1000, seed
 
     Returns:
         A number from 0 to 1.
+
+    Raises:
+        ValueError: If the indices are not (N, k) integers with k > 1, or num_samples is below 1.
     """
     points = feature_rows(features)
     found = torch.as_tensor(indices, device=points.device)
+    if found.ndim != 2 or len(found) != len(points) or found.shape[1] < 2:
+        raise ValueError(f"indices must be ({len(points)}, 2 or more), not {tuple(found.shape)}")
+    if found.is_floating_point() or num_samples < 1:
+        raise ValueError("indices must be row numbers, and num_samples at least 1")
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(len(points), generator=generator)[:num_samples].to(points.device)
     everyone = torch.arange(len(points), device=points.device)
@@ -131,6 +138,7 @@ def _nearest_in_piles(
 def _nearest(points: Tensor, rows: Tensor, columns: Tensor, count: int, backend: Backend) -> Tensor:
     """Packed neighbours of distinct rows, ``(R, count)``."""
     wanted = min(2 * count + _SPARE, len(columns))
+    _check_cost(points, rows, columns, wanted)
     if backend == "faiss" or backend in _APPROXIMATE:
         from lightning_reid.clustering.faiss_indexes import faiss_candidates
 
@@ -164,7 +172,6 @@ def _certain(
     points: Tensor, rows: Tensor, columns: Tensor, count: int, wanted: int, search: Search
 ) -> Tensor:
     """Search in few bits, then what was not certain in more."""
-    _check_cost(points, rows, columns, wanted)
     frame = Frame.around(points)
     packed = torch.empty(len(rows), count, dtype=torch.int64, device=points.device)
     left = torch.arange(len(rows), device=points.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from time import perf_counter
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -12,6 +13,8 @@ from lightning_reid.clustering import camera_normalize
 from lightning_reid.clustering.clusterers import Clusterer
 from lightning_reid.clustering.progress import busy
 from lightning_reid.distributed import first_rank_only, gather_rows, own_share
+from lightning_reid.errors import InputError
+from lightning_reid.labels.proxies import OUTLIER
 from lightning_reid.labels.pseudo_labels import PseudoLabels
 
 
@@ -48,15 +51,38 @@ def cluster_images(
     if trainer is None:
         neighbors = clusterer.neighbors(features, cameras, rows)
     else:
-        shares = clusterer.neighbors(features, cameras, own_share(trainer, rows))
+        own = own_share(trainer, rows)
+        shares = clusterer.neighbors(features, cameras, own)
+        _require_rows(shares, len(own), clusterer)
         neighbors = tuple(gather_rows(trainer, share) for share in shares)
     found = perf_counter()
 
     def clusters() -> PseudoLabels:
         with busy(f"Clustering {len(features):,} images"):
             labels, statistics = clusterer.cluster(features, cameras, neighbors)
+        labels = _without_gaps(labels, len(features), clusterer)
         statistics["seconds/neighbors"] = found - start
         statistics["seconds/clustering"] = perf_counter() - found
         return PseudoLabels.from_clusters(labels, cameras.cpu(), statistics)
 
     return clusters() if trainer is None else first_rank_only(trainer, clusters)
+
+
+def _require_rows(shares: Any, count: int, clusterer: Clusterer) -> None:
+    """Tell whoever writes a clusterer that it is asked for some rows only."""
+    fit = all(isinstance(share, Tensor) and len(share) == count for share in shares)
+    if not (isinstance(shares, tuple) and fit):
+        name = type(clusterer).__name__
+        raise InputError(f"{name}.neighbors must give a tuple of tensors with {count} rows each")
+
+
+def _without_gaps(given: Any, count: int, clusterer: Clusterer) -> Tensor:
+    """Number the clusters 0, 1, ... in the order of their labels."""
+    labels: Tensor = torch.as_tensor(given).cpu()
+    if labels.shape != (count,) or labels.is_floating_point():
+        name = type(clusterer).__name__
+        raise InputError(f"{name}.cluster must give {count} integers, not {tuple(labels.shape)}")
+    inlier = labels >= 0
+    numbered = labels.new_full((count,), OUTLIER, dtype=torch.int64)
+    numbered[inlier] = torch.unique(labels[inlier], return_inverse=True)[1]
+    return numbered

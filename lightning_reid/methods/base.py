@@ -95,6 +95,10 @@ class ReIDModule(pl.LightningModule, ABC):
         """Take a clusterer, or its settings from a checkpoint; checkpoints keep its settings."""
         if isinstance(clusterer, Mapping):
             clusterer = Clusterer.from_settings(clusterer)
+        if not isinstance(clusterer, Clusterer):
+            raise TypeError(
+                f"clusterer must be a Clusterer, such as DensityClusterer(), not {clusterer!r}"
+            )
         self.hparams["clusterer"] = clusterer.settings()
         return clusterer
 

@@ -29,7 +29,8 @@ class ProxyMemoryModule(ReIDModule):
 
     def __init__(
         self,
-        clusterer: Clusterer | None = None,
+        # named first, it is what `--model.clusterer.eps 0.6` alone means on the command line
+        clusterer: DensityClusterer | Clusterer | None = None,
         normalize_cameras: bool = False,
         temperature: float = 0.07,
         momentum: float = 0.2,

@@ -17,6 +17,7 @@ _LABEL_ROWS = {
     "labels/stability": "agreement with the labels before (ARI)",
     "diagnostics/ari": "agreement with the true identities (ARI, diagnostic)",
 }
+_COUNTS = ("labels/clusters",)
 
 
 @rank_zero_only
@@ -51,13 +52,13 @@ def _labels_table(first: Mapping[str, float], last: Mapping[str, float]) -> Tabl
     table = Table("labels", "first", "last", title="Pseudo labels")
     for key, name in _LABEL_ROWS.items():
         if key in last:
-            table.add_row(name, _number(first.get(key), ""), _number(last[key], ""))
+            table.add_row(name, _number(first.get(key), key), _number(last[key], key))
     return table
 
 
 def _number(value: float | None, key: str) -> str:
     if value is None or value != value:
         return "-"
-    if value == int(value) and abs(value) > 1:
+    if key in _COUNTS:
         return str(int(value))
     return f"{100 * value:.1f} %" if key.startswith("test/") else f"{value:.3f}"

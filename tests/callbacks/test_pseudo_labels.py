@@ -4,7 +4,7 @@ import torch
 
 from lightning_reid import O2CAP, Market1501, PseudoLabelCallback, PseudoLabels
 from lightning_reid.callbacks import NoClustersError, label_statistics
-from lightning_reid.clustering import DensityClusterer
+from lightning_reid.clustering import DensityClusterer, InfomapClusterer, KMeansClusterer
 from lightning_reid.data import Augmentation
 
 
@@ -76,9 +76,13 @@ def trainer_in(folder, *callbacks, **kwargs):
     )
 
 
-def fit(root, folder, *givens, callback=None, module=None, data_options=None, **trainer):
+def fit(
+    root, folder, *givens, callback=None, module=None, clusterer=None, data_options=None, **trainer
+):
     callback = callback or PseudoLabelCallback()
     module = module or OwnLabels(givens)
+    if clusterer is not None:
+        module.clusterer = clusterer
     datamodule = data(root, **data_options or {})
     trainer_in(folder, callback, **trainer).fit(module, datamodule)
     return module, callback, datamodule
@@ -117,13 +121,32 @@ def test_labels_may_be_kept_for_several_epochs(persons, tmp_path):
         PseudoLabelCallback(interval=0)
 
 
+def small_cluster(count):
+    return torch.where(torch.arange(count) < 4, 0, -1)
+
+
 @pytest.mark.parametrize(
-    ("given", "message"),
-    [(outliers, "0 clusters .* raise .*eps"), (one_cluster, "1 clusters .* lower .*eps")],
+    ("given", "clusterer", "message"),
+    [
+        (outliers, DensityClusterer(), "0 clusters .*: raise eps or lower min_samples$"),
+        (small_cluster, DensityClusterer(), "1 clusters .*: raise eps or lower min_samples$"),
+        (one_cluster, DensityClusterer(), "1 clusters .*: lower eps$"),
+        (one_cluster, KMeansClusterer(1), "1 clusters .*: raise num_clusters$"),
+        (outliers, InfomapClusterer(), "0 clusters .*: lower min_similarity or min_size$"),
+        (outliers, None, "0 clusters .*: change the settings of the clusterer$"),
+    ],
 )
-def test_nothing_to_train_on_stops_with_advice(persons, tmp_path, given, message):
+def test_nothing_to_train_on_stops_with_advice(persons, tmp_path, given, clusterer, message):
     with pytest.raises(NoClustersError, match=message):
-        fit(persons, tmp_path, given)
+        fit(persons, tmp_path, given, clusterer=clusterer)
+
+
+def test_labels_that_were_not_used_are_not_in_the_history(persons, tmp_path):
+    callback = PseudoLabelCallback()
+    with pytest.warns(UserWarning, match="labels before are kept"):
+        fit(persons, tmp_path, quarters, outliers, outliers, callback=callback)
+    assert [labelling["epoch"] for labelling in callback.history] == [0]
+    assert callback.history[0]["labels/clusters"] > 1
 
 
 @pytest.mark.parametrize("given", [outliers, one_cluster])

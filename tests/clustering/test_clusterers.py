@@ -2,6 +2,7 @@ import importlib
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from sklearn.metrics import adjusted_rand_score
 
@@ -9,11 +10,13 @@ from lightning_reid.clustering import (
     AgglomerativeClusterer,
     CameraDensityClusterer,
     Clusterer,
+    Clustering,
     DensityClusterer,
     InfomapClusterer,
     KMeansClusterer,
 )
 from lightning_reid.errors import InputError
+from lightning_reid.labels import cluster_images
 
 CLUSTERERS = [
     DensityClusterer(eps=0.6),
@@ -68,6 +71,82 @@ def test_settings_make_the_same_clusterer(clusterer):
     back = Clusterer.from_settings(clusterer.settings())
     assert type(back) is type(clusterer)
     assert vars(back) == vars(clusterer)
+
+
+def test_settings_as_configs_have_them():
+    settings = {"class_path": "lightning_reid.clustering.KMeansClusterer"}
+    settings["init_args"] = {"num_clusters": 3}
+    assert vars(Clusterer.from_settings(settings)) == {"num_clusters": 3, "seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("clusterer", "setting"),
+    [
+        (DensityClusterer, {"k1": 0}),
+        (DensityClusterer, {"eps": 1.5}),
+        (DensityClusterer, {"eps": float("nan")}),
+        (CameraDensityClusterer, {"k2_inter": 0}),
+        (InfomapClusterer, {"min_similarity": 2}),
+        (InfomapClusterer, {"seed": -1}),
+        (KMeansClusterer, {"num_clusters": 0}),
+        (AgglomerativeClusterer, {"images_per_cluster": 0}),
+    ],
+)
+def test_impossible_settings_are_refused_at_once(clusterer, setting):
+    name = next(iter(setting))
+    with pytest.raises(InputError, match=rf"^{name} must be (at least|from) "):
+        clusterer(**setting)
+
+
+def test_arrays_will_do():
+    features, cameras, _ = identities_in_cameras()
+    found = DensityClusterer()(features.numpy(), cameras.numpy())
+    assert torch.equal(found.labels, DensityClusterer()(features, cameras).labels)
+
+
+class Own(Clusterer):
+    """What somebody else may write."""
+
+    def __init__(self, labels=None, rows=None):
+        self.labels = labels
+        self.rows = rows
+
+    def neighbors(self, features, cameras, rows):
+        return (torch.zeros(self.rows or len(rows)),)
+
+    def cluster(self, features, cameras, neighbors):
+        labels = np.arange(300) // 10 * 10 if self.labels is None else self.labels
+        return Clustering(labels, {"answer": 42})
+
+
+def test_an_own_clusterer_may_leave_gaps_in_its_labels():
+    features, cameras, _ = identities_in_cameras()
+    made = cluster_images(Own(), features, cameras, trainer=pl.Trainer(logger=False))
+    assert torch.equal(made.hard, torch.arange(300) // 10)
+    assert made.statistics["answer"] == 42
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        (Own(labels=torch.zeros(7, dtype=torch.int64)), "Own.cluster must give 300 integers"),
+        (Own(labels=torch.zeros(300)), "Own.cluster must give 300 integers"),
+        (Own(rows=5), "Own.neighbors must give a tuple of tensors with 300 rows"),
+    ],
+)
+def test_what_an_own_clusterer_gives_is_checked(own, message):
+    features, cameras, _ = identities_in_cameras()
+    with pytest.raises(InputError, match=message):
+        cluster_images(own, features, cameras, trainer=pl.Trainer(logger=False))
+
+
+def test_an_own_clusterer_must_keep_its_arguments():
+    class Forgetful(Own):
+        def __init__(self, threshold=1):
+            super().__init__()
+
+    with pytest.raises(InputError, match=r"Forgetful must keep .*'threshold'"):
+        Forgetful().settings()
 
 
 def test_strange_settings_are_refused():

@@ -292,6 +292,8 @@ def test_bad_input():
     distances, indices = nearest_neighbors(features, 10)
     with pytest.raises(ValueError, match="neighbors must be of shape"):
         jaccard_distance(features, 20, neighbors=(distances, indices))
+    with pytest.raises(ValueError, match="in this order"):
+        jaccard_distance(features, 10, neighbors=(indices, distances))
     with pytest.raises(ValueError, match="row numbers"):
         jaccard_distance(features, 10, neighbors=(distances, indices + 25))
     with pytest.raises(ValueError, match="rows hold NaN"):

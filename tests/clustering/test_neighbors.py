@@ -7,7 +7,8 @@ import torch
 from lightning_reid.clustering import nearest_neighbors
 from lightning_reid.clustering.arrays import feature_rows
 from lightning_reid.clustering.candidates import compiled_candidates, tensor_candidates
-from lightning_reid.clustering.neighbors import nearest_among
+from lightning_reid.clustering.duplicates import find_piles
+from lightning_reid.clustering.neighbors import nearest_among, neighbor_recall
 from lightning_reid.clustering.rounding import Frame
 
 BACKENDS = ["auto", "compiled", "torch", "faiss"]
@@ -130,6 +131,13 @@ def test_one_large_pile_is_quick():
     np.testing.assert_array_equal(indices[3], [3, 0, 1, 2, *range(4, 20)])
 
 
+def test_piles_with_equal_sums_are_told_apart():
+    rows = np.eye(5, dtype=np.float32)[np.arange(3000) % 5]
+    representative = find_piles(torch.from_numpy(rows)).representative
+    assert representative.tolist() == [row % 5 for row in range(3000)]
+    assert find_piles(torch.eye(50)) is None
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_some_rows_among_some(backend):
     rows = unit_rows(150, 12)
@@ -247,6 +255,12 @@ def test_bad_input():
     rows = unit_rows(30)
     with pytest.raises(ValueError, match="k must be"):
         nearest_neighbors(rows, 0)
+    found = nearest_neighbors(rows, 3)[1]
+    for indices in (found[:5], found[:, :1], found[0]):
+        with pytest.raises(ValueError, match=r"indices must be \(30, 2 or more\)"):
+            neighbor_recall(rows, indices)
+    with pytest.raises(ValueError, match="row numbers"):
+        neighbor_recall(rows, found.astype(float))
     with pytest.raises(ValueError, match="backend"):
         nearest_neighbors(rows, 3, "magic")
     with pytest.raises(ValueError, match="2-D"):
