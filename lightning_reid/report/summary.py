@@ -17,7 +17,7 @@ _LABEL_ROWS = {
     "labels/stability": "agreement with the labels before (ARI)",
     "diagnostics/ari": "agreement with the true identities (ARI, diagnostic)",
 }
-_COUNTS = ("labels/clusters",)
+_COUNTS = ("clusters", "num_valid_queries")
 
 
 @rank_zero_only
@@ -59,6 +59,6 @@ def _labels_table(first: Mapping[str, float], last: Mapping[str, float]) -> Tabl
 def _number(value: float | None, key: str) -> str:
     if value is None or value != value:
         return "-"
-    if key in _COUNTS:
+    if key.rpartition("/")[2] in _COUNTS:
         return str(int(value))
     return f"{100 * value:.1f} %" if key.startswith("test/") else f"{value:.3f}"
