@@ -46,6 +46,29 @@ def feature_rows(features: NDArray[Any] | Tensor) -> Tensor:
     return rows
 
 
+def camera_numbers(cameras: Any, num_rows: int) -> Tensor:
+    """Check cameras and give them as a tensor, on the device where they are.
+
+    Args:
+        cameras: Camera of each row: array, tensor or list.
+        num_rows: How many there must be.
+
+    Returns:
+        (num_rows,) int64.
+
+    Raises:
+        ValueError: If they are not so many non-negative integers.
+    """
+    given = cameras if isinstance(cameras, Tensor) else torch.from_numpy(np.array(cameras))
+    if given.shape != (num_rows,) or given.is_floating_point() or given.dtype == torch.bool:
+        raise ValueError(
+            f"cameras must be {num_rows} integers, not {given.dtype} of shape {tuple(given.shape)}"
+        )
+    if (given < 0).any():
+        raise ValueError(f"cameras must not be negative, as {given.min()} is")
+    return given.to(torch.int64)
+
+
 def same_kind(result: Tensor, given: Array) -> Array:
     """Give a tensor as NumPy array where the input was none, else on the input's device."""
     if isinstance(given, Tensor):

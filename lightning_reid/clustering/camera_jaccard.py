@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_reid.clustering.arrays import Array, feature_rows
-from lightning_reid.clustering.camera_neighbors import camera_neighbors, camera_numbers
+from lightning_reid.clustering.arrays import Array, camera_numbers, feature_rows
+from lightning_reid.clustering.camera_neighbors import camera_neighbors
 from lightning_reid.clustering.jaccard_forms import (
     Backend,
     Layout,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_reid.clustering.arrays import Array, feature_rows, same_kind
+from lightning_reid.clustering.arrays import Array, camera_numbers, feature_rows, same_kind
 from lightning_reid.clustering.neighbors import nearest_among
 
 
@@ -51,29 +50,6 @@ def camera_neighbors(
         _fill(intra, places, points, sought[places], own)
         _fill(inter, places, points, sought[places], others)
     return same_kind(intra, features), same_kind(inter, features)
-
-
-def camera_numbers(cameras: Any, num_rows: int) -> Tensor:
-    """Check cameras and give them as a tensor, on the device where they are.
-
-    Args:
-        cameras: Camera of each row: array, tensor or list.
-        num_rows: How many there must be.
-
-    Returns:
-        (num_rows,) int64.
-
-    Raises:
-        ValueError: If they are not so many non-negative integers.
-    """
-    given = cameras if isinstance(cameras, Tensor) else torch.from_numpy(np.array(cameras))
-    if given.shape != (num_rows,) or given.is_floating_point() or given.dtype == torch.bool:
-        raise ValueError(
-            f"cameras must be {num_rows} integers, not {given.dtype} of shape {tuple(given.shape)}"
-        )
-    if (given < 0).any():
-        raise ValueError(f"cameras must not be negative, as {given.min()} is")
-    return given.to(torch.int64)
 
 
 def _fill(ranks: Tensor, places: Tensor, points: Tensor, rows: Tensor, among: Tensor) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from lightning_reid.clustering.arrays import Array, feature_rows, same_kind
+from lightning_reid.clustering.arrays import Array, camera_numbers, feature_rows, same_kind
 
 _SMALLEST_STD = 1e-6
 
@@ -51,13 +50,6 @@ def _standardized(rows: Tensor) -> Tensor:
 
 def _members(cameras: Any, rows: Tensor) -> tuple[Tensor, ...]:
     """Row numbers of each camera that occurs."""
-    given = cameras.cpu().numpy() if isinstance(cameras, Tensor) else np.asarray(cameras)
-    if given.shape != (len(rows),) or given.dtype.kind not in "iu":
-        raise ValueError(
-            f"cameras must be {len(rows)} integers, not {given.dtype} of shape {given.shape}"
-        )
-    if given.min() < 0:
-        raise ValueError(f"cameras must not be negative, as {given.min()} is")
-    _, sizes = np.unique(given, return_counts=True)
-    by_camera = torch.from_numpy(given.argsort(kind="stable")).to(rows.device)
-    return torch.split(by_camera, sizes.tolist())
+    camera_of = camera_numbers(cameras, len(rows)).to(rows.device)
+    _, sizes = torch.unique(camera_of, return_counts=True)
+    return torch.split(camera_of.argsort(stable=True), sizes.tolist())
