@@ -85,6 +85,32 @@ def test_what_few_bits_cannot_tell_apart(backend, monkeypatch):
     assert torch.float64 in types
 
 
+KINDS = {
+    "normal": lambda rows, rng: rows,
+    "heavy tails": lambda rows, rng: rng.standard_cauchy(size=rows.shape),
+    "far from the origin": lambda rows, rng: rows + 1e3 * rng.normal(size=rows.shape[1]),
+    "tiny": lambda rows, rng: rows * 1e-17,
+    "huge": lambda rows, rng: rows * 1e17,
+    "on a grid": lambda rows, rng: rng.integers(0, 3, size=rows.shape),
+    "mostly zero": lambda rows, rng: rows * (rng.random(rows.shape) < 0.05),
+    "nearly identical": lambda rows, rng: rows[rng.integers(9, size=len(rows))] + 1e-6 * rows,
+    "of all lengths": lambda rows, rng: rows * np.exp(3 * rng.normal(size=(len(rows), 1))),
+}
+
+
+@pytest.mark.parametrize("backend", EXACT)
+@pytest.mark.parametrize("kind", KINDS)
+def test_exact_for_any_kind_of_rows(kind, backend):
+    rng = np.random.default_rng(0)
+    for size, dimensions, k in ((10, 3, 4), (150, 1, 9), (260, 40, 20), (90, 170, 35)):
+        rows = rng.normal(size=(size, dimensions))
+        rows = KINDS[kind](rows, rng).astype(np.float32)
+        distances, indices = nearest_neighbors(rows, k, backend)
+        expected = sorted_by_distance_then_index(rows, k)
+        np.testing.assert_array_equal(indices, expected[1])
+        np.testing.assert_array_equal(distances, expected[0])
+
+
 @pytest.mark.parametrize("search", [compiled_candidates, tensor_candidates])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("dimensions", [3, 64, 2048])
