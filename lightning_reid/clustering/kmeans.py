@@ -9,6 +9,8 @@ from torch import Tensor
 
 from lightning_reid.clustering.arrays import Array, feature_rows, same_kind
 from lightning_reid.clustering.precision import full_precision
+from lightning_reid.clustering.progress import shown
+from lightning_reid.clustering.resources import require_memory
 
 _DRAWN = 64  # candidates for a first centre per pass over the images
 _KEPT = 8  # centres kept of them
@@ -40,6 +42,7 @@ def kmeans(
     Raises:
         ValueError: If num_clusters is not from 1 to N, iterations is below 1, or the features
             are not 2-D, are empty, or hold NaN or infinite values.
+        InputError: If that takes more memory than is free.
     """
     rows = feature_rows(features)
     if not 1 <= num_clusters <= len(rows):
@@ -48,6 +51,9 @@ def kmeans(
         )
     if iterations < 1:
         raise ValueError(f"iterations must be at least 1, not {iterations}")
+    # the points once more, and their distances to the drawn ones
+    needed = 4 * len(rows) * (rows.shape[1] + 4 * _DRAWN)
+    require_memory(f"k-means on {len(rows):,} images", needed, "cpu", "give fewer rows")
     points = rows.cpu().numpy()
     first_centers = points[_spread_rows(rows, num_clusters, seed).cpu().numpy()]
     distances, labels = _settle(points, first_centers, iterations, rows.is_cuda)
@@ -107,12 +113,18 @@ def _settle(
     clustering = faiss.Kmeans(
         points.shape[1],
         len(first_centers),
-        niter=iterations,
+        niter=1,
         gpu=prefer_gpu and has_gpu,
         min_points_per_centroid=1,  # no warning
         max_points_per_centroid=len(points),  # no subsampling
     )
-    clustering.train(points, init_centroids=first_centers)
+    centers = first_centers
+    for _ in shown(range(iterations), "k-means"):
+        clustering.train(points, init_centroids=centers)
+        moved: NDArray[np.float32] = np.asarray(clustering.centroids)
+        if np.array_equal(moved, centers):
+            break
+        centers = moved
     distances, labels = clustering.assign(points)
     return distances, labels.astype(np.int64)
 
