@@ -37,7 +37,9 @@ def jaccard_distance(
 
     Args:
         features: (N, D) array or tensor with unit rows.
-        k1: Size of the rank list whose mutual members describe an image. 20 as in CAP.
+        k1: Size of the rank list whose mutual members describe an image. 20 as in CAP. A member
+            brings along those that are mutual in the first round(k1 / 2) + 1 places, itself
+            counted, if more than two thirds of them are members already.
         k2: The description is averaged over so many first neighbours, itself included, and no
             more than the rank list holds; 1 leaves it as it is. 6 as in CAP.
         max_distance: Pairs up to this distance (plus 1e-6) are stored, except those at
