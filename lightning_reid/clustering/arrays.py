@@ -33,11 +33,12 @@ def feature_rows(features: NDArray[Any] | Tensor) -> Tensor:
     if isinstance(features, Tensor):
         rows = features.detach().to(torch.float32).contiguous()
     else:
-        copied = 4 * features.size
-        if features.dtype != np.float32 or not features.flags.c_contiguous:
-            require_memory(f"A copy of features {features.shape}", copied, "cpu", "give fewer rows")
+        array = np.asarray(features)
+        what, needed = f"A float32 copy of features {array.shape}", 4 * array.size
         # writable, as tensors are: a memory-mapped file is copied
-        rows = torch.from_numpy(np.require(features, np.float32, ["C", "W"]))
+        if array.dtype != np.float32 or not array.flags.carray:
+            require_memory(what, needed, "cpu", "give fewer rows")
+        rows = torch.from_numpy(np.require(array, np.float32, ["C", "W"]))
     if rows.ndim != 2:
         raise ValueError(f"features must be 2-D (N, D), not of shape {tuple(rows.shape)}")
     if rows.numel() == 0:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_reid.clustering.ranking import pack, unpack
+from lightning_reid.clustering.ranking import NOBODY, pack, unpack
 
 _BLOCK_ENTRIES = 2**24  # neighbours listed at a time
 _GOLDEN_RATIO = 0.6180339887498949
@@ -103,8 +103,6 @@ def _after_itself(distances: Tensor, others: Tensor, rows: Tensor, columns: Tens
     own = torch.isin(rows, columns)
     distances = distances.masked_fill((others == rows[:, None]) & own[:, None], torch.inf)
     itself = torch.zeros_like(distances[:, :1]).masked_fill(~own[:, None], torch.inf)
-    # absent ones get a number that is no row's own
-    absent = torch.isinf(distances)
-    others = others.masked_fill(absent, 2**32 - 1)
-    first = torch.where(own, rows, 2**32 - 1)[:, None]
+    others = others.masked_fill(torch.isinf(distances), NOBODY)
+    first = torch.where(own, rows, NOBODY)[:, None]
     return pack(torch.cat([itself, distances], dim=1), torch.cat([first, others], dim=1), rows)

@@ -68,8 +68,8 @@ def kmeans(
 def _spread_rows(rows: Tensor, count: int, seed: int) -> Tensor:
     """Draw rows with a chance that grows with their distance to those drawn before.
 
-    Keeping the best of a few is the greedy k-means++ of scikit-learn. Keeping several of many
-    is better, and faster too: one pass over the rows serves them all.
+    Keeping the best of a few is the greedy k-means++ of scikit-learn. Here several of many are
+    kept, so that one pass over the rows serves them all (see ``benchmarks/kmeans.py``).
     """
     generator = torch.Generator().manual_seed(seed)
     norms = rows.square().sum(dim=1)

@@ -138,14 +138,16 @@ def _nearest_in_piles(
 def _nearest(points: Tensor, rows: Tensor, columns: Tensor, count: int, backend: Backend) -> Tensor:
     """Packed neighbours of distinct rows, ``(R, count)``."""
     wanted = min(2 * count + _SPARE, len(columns))
-    _check_cost(points, rows, columns, wanted)
+    needed = _require_memory(points, rows, columns, wanted)
     if backend == "faiss" or backend in _APPROXIMATE:
         from lightning_reid.clustering.faiss_indexes import faiss_candidates
 
         found = faiss_candidates(points, rows, columns, wanted, backend)
         packed, _ = rank(points, rows, found, count)
         return _completed(packed, points, rows, columns)
-    return _certain(points, rows, columns, count, wanted, _search(backend, points))
+    search = _search(backend, points)
+    _announce(points, rows, columns, needed)
+    return _certain(points, rows, columns, count, wanted, search)
 
 
 def _completed(packed: Tensor, points: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -194,14 +196,25 @@ def _log_recall(points: Tensor, indices: Tensor, backend: Backend) -> None:
     rank_zero_info(f"backend {backend!r} found {recall:.2%} of the true neighbours of a sample")
 
 
-def _check_cost(points: Tensor, rows: Tensor, columns: Tensor, wanted: int) -> None:
-    what = f"Neighbours of {len(rows):,} among {len(columns):,} images"
-    dtype, dimensions = fast_type(points.device.type), points.shape[1]
-    rounded = (len(rows) + len(columns)) * dimensions * dtype.itemsize
+def _require_memory(points: Tensor, rows: Tensor, columns: Tensor, wanted: int) -> int:
+    """Give the bytes that a search needs, if they are free."""
+    itemsize = fast_type(points.device.type).itemsize
+    rounded = (len(rows) + len(columns)) * points.shape[1] * itemsize
     needed = rounded + _BYTES_PER_CANDIDATE * len(rows) * wanted + _WORKING_MEMORY
-    require_memory(what, needed, points.device, "use a smaller k or fewer dimensions")
+    advice = "use a smaller k or fewer dimensions"
+    require_memory(_title(rows, columns), needed, points.device, advice)
+    return needed
+
+
+def _announce(points: Tensor, rows: Tensor, columns: Tensor, needed: int) -> None:
+    """Log what an exact search will take, from the time of one block."""
     blocks = len(rows) * len(columns) / _TRIAL_SIZE**2
     if blocks > _MANY_BLOCKS:
         # where rows and columns are the same half of the products do, and choosing takes as long
-        once = product_seconds(_TRIAL_SIZE, dimensions, dtype, points.device)
-        announce(what, blocks * once, needed)
+        dtype = fast_type(points.device.type)
+        once = product_seconds(_TRIAL_SIZE, points.shape[1], dtype, points.device)
+        announce(_title(rows, columns), blocks * once, needed)
+
+
+def _title(rows: Tensor, columns: Tensor) -> str:
+    return f"Neighbours of {len(rows):,} among {len(columns):,} images"

@@ -41,8 +41,7 @@ def full_precision(device_type: str) -> Iterator[None]:
 def fast_type(device_type: str) -> torch.dtype:
     """Give the number type in which matrix products are fastest: bfloat16 or float32.
 
-    On a CPU it is tried out once, in milliseconds: bfloat16 is several times faster where the
-    processor has instructions for it, and many times slower where not.
+    On a CPU it is tried out once, in milliseconds: it depends on the processor's instructions.
     """
     if device_type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float32

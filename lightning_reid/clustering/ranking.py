@@ -14,6 +14,9 @@ from torch import Tensor
 from lightning_reid.clustering.candidates import Candidates
 from lightning_reid.clustering.threads import over_row_ranges
 
+NOBODY = 2**32 - 1
+"""The number of a neighbour that is absent: no row's own, and last among equals."""
+
 _BLOCK_ENTRIES = 2**26  # coordinates or distances held at a time, in float64
 _ROUNDED_UP = 1 + 2**-22  # times a float32: nothing beyond rounds to the same
 
@@ -69,8 +72,9 @@ def rank_by_tensors(
         indices, own = candidates.indices[part], rows[part]
         others = points[indices.clamp(min=0)].to(torch.float64)
         distances = (others - points[own, None]).square_().sum(dim=2)
-        distances.masked_fill_(indices < 0, torch.inf)
-        ranked.append(pack(distances, indices.clamp(min=0), own)[:, :count])
+        absent = indices < 0
+        distances.masked_fill_(absent, torch.inf)
+        ranked.append(pack(distances, indices.masked_fill(absent, NOBODY), own)[:, :count])
         reached = unpack(ranked[-1])[0][:, -1].to(torch.float64) * (_ROUNDED_UP * candidates.unit)
         certain.append(candidates.limits[part, -1] - candidates.errors[part] > reached)
     return torch.cat(ranked), torch.cat(certain)

@@ -27,15 +27,11 @@ def over_row_ranges(work: Callable[[int, int], Result], num_rows: int) -> list[R
         The results in the order of the rows.
     """
     size = max(_SMALLEST_RANGE, -(-num_rows // (torch.get_num_threads() * _RANGES_PER_THREAD)))
+    starts = range(0, num_rows, size)
     with thread_pool() as pool:
-        return list(pool.map(lambda rows: work(*rows), row_ranges(num_rows, size)))
+        return list(pool.map(lambda start: work(start, min(start + size, num_rows)), starts))
 
 
 def thread_pool() -> ThreadPoolExecutor:
     """Start as many threads as torch uses."""
     return ThreadPoolExecutor(torch.get_num_threads())
-
-
-def row_ranges(num_rows: int, size: int) -> list[tuple[int, int]]:
-    """Split the numbers from 0 to ``num_rows`` into ranges ``(start, stop)`` of at most a size."""
-    return [(start, min(start + size, num_rows)) for start in range(0, num_rows, size)]

@@ -14,6 +14,7 @@ from lightning_reid.clustering.rounding import Frame
 BACKENDS = ["auto", "compiled", "torch", "faiss"]
 EXACT = ["compiled", "torch"]
 neighbors = importlib.import_module("lightning_reid.clustering.neighbors")
+ranking = importlib.import_module("lightning_reid.clustering.ranking")
 candidates = importlib.import_module("lightning_reid.clustering.candidates")
 
 
@@ -128,6 +129,32 @@ def test_limits_hold(search, dtype, dimensions):
     # not by being useless
     slack = (exact.gather(1, found.indices) - limits).max() / exact.max()
     assert slack < {torch.bfloat16: 1e-2, torch.float32: 1e-3, torch.float64: 1e-6}[dtype]
+
+
+def test_ranking_by_tensors_is_ranking_by_loops():
+    points = torch.from_numpy(unit_rows(400, 48))
+    everyone = torch.arange(400)
+    for dtype, count in ((torch.bfloat16, 12), (torch.bfloat16, 3), (torch.float32, 12)):
+        found = tensor_candidates(points, Frame.around(points), dtype, everyone, everyone, 16)
+        looped, certain = ranking.rank(points, everyone, found, count)
+        tensors, certain_too = ranking.rank_by_tensors(points, everyone, found, count)
+        assert torch.equal(looped, tensors)
+        assert torch.equal(certain, certain_too)
+        assert certain.any()
+
+
+def test_ranking_by_tensors_in_parts_and_with_absent_candidates(monkeypatch):
+    points = torch.from_numpy(unit_rows(60, 8))
+    rows = torch.arange(60)
+    indices = torch.stack([(rows + step) % 60 for step in (0, 5, 9, 2)], dim=1)
+    indices[:, 3] = -1
+    limits, errors = torch.zeros(60, 4), torch.zeros(60, dtype=torch.float64)
+    found = candidates.Candidates(indices, limits, errors, 1.0, False)
+    monkeypatch.setattr(ranking, "_BLOCK_ENTRIES", 7 * 4 * 8)
+    ranked, certain = ranking.rank_by_tensors(points, rows, found, 4)
+    assert torch.equal(ranked[:, :3], ranking.rank(points, rows, found, 3)[0])
+    assert ranking.unpack(ranked)[0][:, 3].isinf().all()
+    assert not certain.any()
 
 
 @pytest.mark.parametrize("backend", EXACT)
@@ -296,6 +323,11 @@ def test_bad_input():
     rows[[4, 9], 2] = np.nan, np.inf
     with pytest.raises(ValueError, match=r"2 feature rows .*: 4, 9"):
         nearest_neighbors(rows, 3)
+
+
+def test_lists_will_do():
+    _, indices = nearest_neighbors([[0.0, 1.0], [3.0, 0.0], [0.0, 2.0]], 2)
+    assert indices.tolist() == [[0, 2], [1, 0], [2, 0]]
 
 
 def test_large_but_finite_features_are_accepted():
