@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from torch import Tensor
 from lightning_reid.clustering import Clusterer
 from lightning_reid.distributed import first_rank_only, gather_rows
 from lightning_reid.errors import InputError
-from lightning_reid.labels import PseudoLabels
+from lightning_reid.labels import OUTLIER, PseudoLabels
 from lightning_reid.metrics import cluster_quality, rand_agreement
 
 
@@ -27,10 +28,11 @@ class NoClustersError(InputError):
 
 
 class Extracted(NamedTuple):
-    """Features of all training images, in order."""
+    """Features of all training images, in order, and what may be known about who is on them."""
 
     features: Tensor
     cameras: Tensor
+    known: Tensor | None = None
 
 
 class PseudoLabelCallback(pl.Callback):
@@ -38,10 +40,14 @@ class PseudoLabelCallback(pl.Callback):
 
     Works with any LightningModule that has ``embed``, ``label`` and ``adopt`` and any data module
     that has ``label_dataloader`` and ``assign`` (see :class:`~lightning_reid.ReIDModule` and
-    :class:`~lightning_reid.ReIDDataModule`). After a refresh it logs, under ``labels/``, the number
-    of clusters, proxies and outliers, the sizes of clusters, the share of them that spans several
-    cameras, the agreement with the labels before (adjusted Rand index), the seconds spent, and
-    whatever the module's ``label`` put in ``statistics``, such as the silhouette.
+    :class:`~lightning_reid.ReIDDataModule`). A module may also have ``labels_due(epoch)``, to be
+    labelled less often, and ``before_labels(epoch)``. Where the data module's batches have a
+    ``"label"``, ``label`` is given those of all images as a fourth argument.
+
+    After a refresh it logs, under ``labels/``, the number of clusters, proxies and outliers, the
+    sizes of clusters, the share of them that spans several cameras, the agreement with the labels
+    before (adjusted Rand index), the seconds spent, and whatever the module's ``label`` put in
+    ``statistics``, such as the silhouette.
 
     With ``fast_dev_run`` only as many batches are labelled as will be trained on, and where these
     hold no clusters, arbitrary ones stand in, so that every line runs. With ``overfit_batches``
@@ -96,7 +102,8 @@ class PseudoLabelCallback(pl.Callback):
         # after the last epoch too: the log then tells about the final network, and a longer run
         # that starts from its checkpoint finds the labels it would have made itself
         epoch = trainer.current_epoch + 1
-        if trainer.overfit_batches or epoch % self.interval:  # type: ignore[attr-defined]
+        due = getattr(pl_module, "labels_due", None)
+        if trainer.overfit_batches or epoch % self.interval or (due and not due(epoch)):  # type: ignore[attr-defined]
             return
         statistics = self.refresh(trainer, pl_module, epoch)
         pl_module.log_dict(statistics, rank_zero_only=True)
@@ -107,11 +114,16 @@ class PseudoLabelCallback(pl.Callback):
     ) -> dict[str, float]:
         """Make labels and put them to use; returns what is to be logged."""
         datamodule = _datamodule(trainer)
+        if (before_labels := getattr(pl_module, "before_labels", None)) is not None:
+            before_labels(epoch)
         start = perf_counter()
         extracted = extract_features(trainer, pl_module, datamodule.label_dataloader())
         seconds = perf_counter() - start
         # every rank: they share the search for neighbours
-        own: PseudoLabels = pl_module.label(extracted.features, extracted.cameras, epoch)  # type: ignore[operator]
+        known = () if extracted.known is None else (extracted.known,)
+        own: PseudoLabels = pl_module.label(  # type: ignore[operator]
+            extracted.features, extracted.cameras, epoch, *known
+        )
         made = first_rank_only(trainer, lambda: own.to("cpu"))
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             extracted = _pad(extracted, len(datamodule.label_dataloader().dataset))
@@ -164,31 +176,34 @@ def extract_features(
     Args:
         trainer: tells device, precision and ranks.
         pl_module: its ``embed`` is called in evaluation mode without gradients.
-        loader: batches of ``"image"``, ``"camera"`` and ``"index"``.
+        loader: batches of ``"image"``, ``"camera"``, ``"index"`` and perhaps ``"label"``.
 
     Returns:
-        ``(N, D)`` features and ``(N,)`` cameras, on the module's device.
+        ``(N, D)`` features, ``(N,)`` cameras and, if given, ``(N,)`` labels, on the module's
+        device.
 
     Raises:
         InputError: if a feature is NaN or infinite.
     """
     was_training = pl_module.training
     pl_module.eval()
-    columns: list[tuple[Tensor, Tensor, Tensor]] = []
+    columns: list[tuple[Tensor, ...]] = []
     with trainer.precision_plugin.forward_context():
         for batch in _shown(trainer, loader):
             batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
             embeddings = pl_module.embed(batch["image"])  # type: ignore[operator]
-            columns.append((embeddings, batch["camera"], batch["index"]))
+            known = [batch["label"]] if "label" in batch else []
+            columns.append((batch["index"], embeddings, batch["camera"], *known))
     pl_module.train(was_training)
-    features, cameras, index = (torch.cat(column) for column in zip(*columns, strict=True))
-    features, cameras, index = (gather_rows(trainer, t) for t in (features, cameras, index))
+    index, features, *others = (
+        gather_rows(trainer, torch.cat(column)) for column in zip(*columns, strict=True)
+    )
     order = index.argsort()
     finite = features[order].isfinite().all(1)
     if not finite.all():
         bad = int(index[order[~finite][0]])
         raise InputError(f"the feature of {_image_name(trainer, bad)} is NaN or infinite")
-    return Extracted(features[order], cameras[order])
+    return Extracted(features[order], *(column[order] for column in others))
 
 
 def label_statistics(
@@ -246,18 +261,34 @@ def _advice(pl_module: pl.LightningModule, made: PseudoLabels) -> str:
 
 def _pad(extracted: Extracted, num_images: int) -> Extracted:
     """As if all images had been extracted; the missing ones will be outliers."""
-    missing = num_images - len(extracted.features)
-    return Extracted(*(torch.cat([t, t.new_zeros(missing, *t.shape[1:])]) for t in extracted))
+    features, cameras, known = extracted
+    return Extracted(
+        _padded(features, num_images),
+        _padded(cameras, num_images),
+        None if known is None else _padded(known, num_images),
+    )
 
 
 def _rehearsal(made: PseudoLabels, cameras: Tensor) -> PseudoLabels:
     """Labels of the first images, padded with outliers; arbitrary ones where there were none."""
-    clusters = made.hard
     if made.num_clusters < 2:
         rank_zero_info("fast_dev_run: too few images to cluster, arbitrary labels stand in")
-        clusters = torch.arange(len(clusters)) % max(2, len(clusters) // 4)
-    padding = clusters.new_full((len(cameras) - len(clusters),), -1)
-    return PseudoLabels.from_clusters(torch.cat([clusters, padding]), cameras, made.statistics)
+        arbitrary = torch.arange(len(made)) % max(2, len(made) // 4)
+        made = PseudoLabels.from_clusters(arbitrary, cameras[: len(made)], made.statistics)
+    count = len(cameras)
+    return replace(
+        made,
+        hard=_padded(made.hard, count, OUTLIER),
+        proxies=None if made.proxies is None else _padded(made.proxies, count, OUTLIER),
+        drawn=None if made.drawn is None else _padded(made.drawn, count, OUTLIER),
+        soft=None if made.soft is None else _padded(made.soft.to_dense(), count),
+    )
+
+
+def _padded(rows: Tensor, count: int, value: int = 0) -> Tensor:
+    """Further rows of a value, up to a count."""
+    further = rows.new_full((count - len(rows), *rows.shape[1:]), value)
+    return torch.cat([rows, further])
 
 
 def _image_name(trainer: pl.Trainer, index: int) -> str:

@@ -19,7 +19,7 @@ from lightning_reid.clustering.agglomerative import agglomerative, require_linka
 from lightning_reid.clustering.camera_jaccard import camera_jaccard_distance
 from lightning_reid.clustering.camera_neighbors import camera_neighbors
 from lightning_reid.clustering.dbscan import dbscan
-from lightning_reid.clustering.infomap import infomap
+from lightning_reid.clustering.infomap import infomap, require_infomap
 from lightning_reid.clustering.jaccard import jaccard_distance
 from lightning_reid.clustering.kmeans import kmeans
 from lightning_reid.clustering.neighbors import Backend, nearest_among, neighbor_recall
@@ -72,6 +72,9 @@ class Clusterer(ABC):
             Tensors with R rows, on the features' device.
         """
         return ()
+
+    def require_packages(self) -> None:  # noqa: B027 # most need none
+        """Raise a MissingPackageError if it needs a package that is not installed."""
 
     @abstractmethod
     def cluster(self, features: Tensor, cameras: Tensor, neighbors: Neighbors) -> Clustering:
@@ -259,6 +262,10 @@ class InfomapClusterer(Clusterer):
         self.min_size = min_size
         self.seed = seed
         self.backend = backend
+
+    def require_packages(self) -> None:
+        """Now, not when all else has been done."""
+        require_infomap()
 
     def neighbors(self, features: Tensor, cameras: Tensor, rows: Tensor) -> Neighbors:
         """The ``k`` nearest images."""

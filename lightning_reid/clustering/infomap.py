@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,15 @@ def graph_scores(neighbors: tuple[Any, Any], min_similarity: float = 0.5) -> NDA
     return scores.astype(np.float32)
 
 
+def require_infomap() -> None:
+    """Raise a MissingPackageError if the package infomap is not installed."""
+    if find_spec("infomap") is None:
+        raise MissingPackageError(
+            'infomap needs the package of its name: pip install "lightning-reid[infomap]" '
+            "(Python 3.11 or newer), or choose another clusterer, such as DensityClusterer"
+        )
+
+
 def _edges(
     neighbors: tuple[Any, Any], min_similarity: float
 ) -> tuple[NDArray[np.float64], NDArray[Any], NDArray[np.bool_]]:
@@ -109,12 +119,9 @@ def _two_level_modules(
     links: NDArray[np.float64], seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Images that have a link, and the module of each."""
-    try:
-        from infomap import Network, run
-    except ImportError as error:
-        raise MissingPackageError(
-            'infomap needs the package of its name: pip install "lightning-reid[infomap]"'
-        ) from error
+    require_infomap()
+    from infomap import Network, run
+
     network = Network()
     network.add_links(links)
     seed_from_one = seed + 1  # it refuses 0

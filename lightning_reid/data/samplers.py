@@ -6,7 +6,8 @@ Both are ``DistributedSampler`` s, which Lightning leaves alone under any Traine
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,26 @@ import numpy.typing as npt
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
+from lightning_reid.labels.pseudo_labels import Sampling
+
 Indices = npt.NDArray[np.int64]
 
 
-class ProxySampler(DistributedSampler[Any]):
+class LabelSampler(DistributedSampler[Any]):
     """Draws batches of P groups (proxies, clusters) with K images each.
 
     Groups come in random order, none twice in a batch as long as there are enough; when all have
-    come (a last incomplete batch is dropped) they are shuffled again. A group with fewer than K
-    images has each of them replicated K times and K drawn from these, as in the published code. The
-    draw is a function of (seed, epoch) alone and is shared out to the ranks in whole groups, so W
-    ranks with batches of B see what one rank with batches of W * B would.
+    come (a last incomplete batch is dropped) they are shuffled again. The K images of a group are
+    drawn in one of three ways:
+
+    - ``"groups"`` (CAP, O2CAP): at random. A group with fewer than K images has each of them
+      replicated K times and K drawn from these, as in the published code.
+    - ``"cameras"`` (CALR, Cluster-Contrast): one image at random, the others from other cameras
+      than its own; from its own where the group has no other camera; repeated where they are few.
+    - ``"images"`` (Sun & Jung): groups are not heeded, all images come in random order.
+
+    The draw is a function of (seed, epoch) alone and is shared out to the ranks in whole groups, so
+    W ranks with batches of B see what one rank with batches of W * B would.
 
     Args:
         dataset: what is drawn from; only its length is used.
@@ -61,38 +71,52 @@ class ProxySampler(DistributedSampler[Any]):
         self.images_per_group = images_per_group
         self.num_batches = num_batches
         self.reshuffle = reshuffle
-        self._members: Indices | None = None
-        self._groups: Indices | None = None
+        self._draw_pass: Callable[[np.random.Generator], Indices] | None = None
 
-    def assign(self, groups: Tensor) -> None:
-        """Draw from these groups from the next epoch on: ``(N,)`` int64, -1 is never drawn."""
+    def assign(
+        self, groups: Tensor, sampling: Sampling = "groups", cameras: Tensor | None = None
+    ) -> None:
+        """Draw from these groups from the next epoch on.
+
+        Args:
+            groups: ``(N,)`` int64, -1 is never drawn.
+            sampling: how, see the class.
+            cameras: ``(N,)``; needed to draw by ``"cameras"``.
+        """
         labels = groups.cpu().numpy()
         size = len(self.dataset)  # type: ignore[arg-type]
         if len(labels) != size:
             raise ValueError(f"{len(labels)} labels for {size} images")
-        self._members = np.flatnonzero(labels >= 0)
-        self._groups = np.unique(labels[self._members], return_inverse=True)[1].reshape(-1)
-        if not len(self._members):
+        members = np.flatnonzero(labels >= 0)
+        if not len(members):
             raise ValueError("every image is an outlier: there is nothing to draw from")
+        numbers = np.unique(labels[members], return_inverse=True)[1].reshape(-1)
+        if sampling == "images":
+            self._draw_pass = partial(_draw_images, members)
+        elif sampling == "groups":
+            self._draw_pass = partial(_draw_groups, members, numbers, self.images_per_group)
+        elif cameras is None:
+            raise ValueError("drawing images of other cameras needs the cameras")
+        else:
+            own = cameras.cpu().numpy()[members]
+            self._draw_pass = partial(_draw_cameras, members, numbers, own, self.images_per_group)
 
     def __len__(self) -> int:
         return self.num_batches * self.batch_size
 
     def __iter__(self) -> Iterator[int]:
-        if self._members is None or self._groups is None:
+        if self._draw_pass is None:
             raise RuntimeError(
                 "the sampler has no labels yet; assign() them first (PseudoLabelCallback does)"
             )
         rng = np.random.default_rng((self.seed, self.epoch if self.reshuffle else 0))
-        per_rank = self.batch_size // self.images_per_group
+        rows = self._draw_pass(rng)
+        per_rank = self.batch_size // rows.shape[1]
         per_batch = per_rank * self.num_replicas
         needed = self.num_batches * per_batch
-        num_groups = int(self._groups.max()) + 1
-        usable = num_groups - num_groups % per_batch or num_groups
-        passes = [
-            _draw_pass(rng, self._members, self._groups, self.images_per_group)[:usable]
-            for _ in range(-(-needed // usable))
-        ]
+        usable = len(rows) - len(rows) % per_batch or len(rows)
+        further = -(-needed // usable) - 1
+        passes = [rows[:usable], *(self._draw_pass(rng)[:usable] for _ in range(further))]
         draw = np.concatenate(passes)[:needed]
         shares = draw.reshape(self.num_batches, self.num_replicas, per_rank, -1)
         yield from shares[:, self.rank].reshape(-1).tolist()
@@ -118,7 +142,14 @@ class ShardSampler(DistributedSampler[Any]):
         return iter(self._indices)
 
 
-def _draw_pass(rng: np.random.Generator, members: Indices, groups: Indices, count: int) -> Indices:
+def _draw_images(members: Indices, rng: np.random.Generator) -> Indices:
+    """``(M, 1)`` images: every one once, in random order."""
+    return rng.permutation(members)[:, None]
+
+
+def _draw_groups(
+    members: Indices, groups: Indices, count: int, rng: np.random.Generator
+) -> Indices:
     """``(G, count)`` images: every group once, in random order, with ``count`` of its images."""
     sizes = np.bincount(groups)
     copies = np.where(sizes < count, count, 1)[groups]
@@ -128,3 +159,34 @@ def _draw_pass(rng: np.random.Generator, members: Indices, groups: Indices, coun
     starts = ends - np.bincount(entry_groups)
     drawn = shuffled[starts[:, None] + np.arange(count)]
     return rng.permutation(drawn)
+
+
+def _draw_cameras(
+    members: Indices, groups: Indices, cameras: Indices, count: int, rng: np.random.Generator
+) -> Indices:
+    """``(G, count)`` images: one of every group, and others of it, of other cameras if possible."""
+    order = rng.permutation(len(members))
+    members, groups, cameras = members[order], groups[order], cameras[order]
+    num_groups = int(groups.max()) + 1
+    anchor = np.full(num_groups, len(members))
+    np.minimum.at(anchor, groups, np.arange(len(members)))  # the first of the shuffled ones
+    other = np.arange(len(members)) != anchor[groups]
+    abroad = cameras != cameras[anchor][groups]
+    has_abroad, has_other = np.zeros((2, num_groups), dtype=bool)
+    has_abroad[groups[abroad]] = True
+    has_other[groups[other]] = True
+    candidate = np.where(has_abroad[groups], abroad, other | ~has_other[groups])
+    drawn = _draw_of_each(members[candidate], groups[candidate], count - 1, rng)
+    return rng.permutation(np.column_stack([members[anchor], drawn]))
+
+
+def _draw_of_each(
+    members: Indices, groups: Indices, count: int, rng: np.random.Generator
+) -> Indices:
+    """``(G, count)`` of the shuffled members of each group; repeated only where they are fewer."""
+    order = np.argsort(groups, kind="stable")
+    sizes = np.bincount(groups)[:, None]
+    starts = sizes.cumsum()[:, None] - sizes
+    once = np.arange(count)
+    again = rng.integers(0, sizes, (len(sizes), count))
+    return members[order][starts + np.where(sizes >= count, once, again)]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torchvision.transforms import v2
+
+from lightning_reid.errors import InputError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -22,6 +25,12 @@ class Augmentation:
         erase_area: smallest and largest share of the image that is erased.
         erase_aspect: smallest and largest height over width of the rectangle.
         jitter: strength of random brightness, contrast and saturation; 0 in the papers.
+        rotate: largest rotation in degrees, either way; 20 in Sun & Jung.
+        shift: largest shift as a share of width and height, either way; 0.2 in Sun & Jung. What a
+            rotation or shift leaves empty is filled with the nearest pixel.
+
+    Raises:
+        InputError: if a value is out of its range.
     """
 
     flip: float = 0.5
@@ -30,10 +39,27 @@ class Augmentation:
     erase_area: tuple[float, float] = (0.02, 0.4)
     erase_aspect: tuple[float, float] = (0.3, 1 / 0.3)
     jitter: float = 0.0
+    rotate: float = 0.0
+    shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "erase"):
+            self._require(name, 0 <= getattr(self, name) <= 1, "a probability between 0 and 1")
+        for name in ("pad", "jitter", "rotate"):
+            self._require(name, 0 <= getattr(self, name) < math.inf, "0 or more")
+        self._require("shift", 0 <= self.shift < 1, "0 or more and below 1")
+        low, high = self.erase_area
+        self._require("erase_area", 0 < low <= high <= 1, "two shares in (0, 1], smallest first")
+        low, high = self.erase_aspect
+        self._require("erase_aspect", 0 < low <= high < math.inf, "above 0, smallest first")
+
+    def _require(self, name: str, holds: bool, rule: str) -> None:
+        if not holds:
+            raise InputError(f"augmentation: {name} must be {rule}, not {getattr(self, name)}")
 
 
 def train_transform(size: tuple[int, int], augmentation: Augmentation) -> v2.Transform:
-    """Resize, flip, pad and crop, normalise, erase.
+    """Resize, flip, rotate and shift, pad and crop, jitter, normalise, erase.
 
     Args:
         size: height and width in pixels.
@@ -49,6 +75,7 @@ def train_transform(size: tuple[int, int], augmentation: Augmentation) -> v2.Tra
         [
             v2.Resize(size, v2.InterpolationMode.BICUBIC, antialias=True),
             v2.RandomHorizontalFlip(a.flip),
+            *_rotate_and_shift(size, a.rotate, a.shift),
             v2.RandomCrop(size, padding=a.pad),
             *jitter,
             *_to_network(),
@@ -62,6 +89,24 @@ def test_transform(size: tuple[int, int]) -> v2.Transform:
     return v2.Compose(
         [v2.Resize(size, v2.InterpolationMode.BICUBIC, antialias=True), *_to_network()]
     )
+
+
+def _rotate_and_shift(size: tuple[int, int], rotate: float, shift: float) -> list[v2.Transform]:
+    if not (rotate or shift):
+        return []
+    height, width = size
+    # how far from the centre a shifted pixel lies at most; 1 for its interpolation and rounding
+    y, x = (0.5 + shift) * height + 1, (0.5 + shift) * width + 1
+    sine = math.sin(math.radians(min(rotate, 90)))
+    # so wide an edge that the warp looks nowhere beyond it
+    pad_y, pad_x = math.ceil(y + x * sine - height / 2), math.ceil(x + y * sine - width / 2)
+    # RandomAffine counts in shares of the padded image
+    shares = (shift * width / (width + 2 * pad_x), shift * height / (height + 2 * pad_y))
+    return [
+        v2.Pad([pad_x, pad_y], padding_mode="edge"),
+        v2.RandomAffine(rotate, translate=shares, interpolation=v2.InterpolationMode.BILINEAR),
+        v2.CenterCrop(size),
+    ]
 
 
 def _to_network() -> list[v2.Transform]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
@@ -19,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from lightning_reid.data import (
     Augmentation,
     ImageDataset,
-    ProxySampler,
+    LabelSampler,
     Sample,
     ShardSampler,
     test_transform,
@@ -29,21 +30,24 @@ from lightning_reid.errors import InputError
 from lightning_reid.labels import PseudoLabels
 
 Split = Literal["train", "query", "gallery"]
+Supervision = Literal["none", "intra_camera", "full"]
 
 
 class ReIDDataModule(pl.LightningDataModule, ABC):
     """Training images with cameras; query and gallery images with cameras and identities.
 
     A data set is a subclass with one method, :meth:`samples`. Training batches are
-    ``{"image", "camera", "index"}``: no identity, no path. Evaluation batches add ``"identity"``
-    and ``"is_query"``.
+    ``{"image", "camera", "index"}``: no identity, no path; plus ``"label"`` for a module whose
+    ``supervision`` asks for it (see :meth:`training_labels`). Evaluation batches add
+    ``"identity"`` and ``"is_query"``.
 
     Args:
         root: folder of the data set.
         size: height and width in pixels that images are resized to; 256 x 128 in the papers.
         batch_size: images in a training batch of one rank; 32 in CAP and O2CAP.
         images_per_group: images of each proxy or cluster in a batch; 4 in CAP and O2CAP.
-        batches_per_epoch: training batches in an epoch; 400 in O2CAP.
+        batches_per_epoch: training batches in an epoch; 400 in O2CAP. None: as many as hold every
+            training image once.
         eval_batch_size: images in a batch that is only embedded; changes speed, not results.
         num_workers: processes that load images; None: one fewer than there are cores, at most 4.
         augmentation: how training images are varied.
@@ -59,7 +63,7 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         size: tuple[int, int] = (256, 128),
         batch_size: int = 32,
         images_per_group: int = 4,
-        batches_per_epoch: int = 400,
+        batches_per_epoch: int | None = 400,
         eval_batch_size: int = 128,
         num_workers: int | None = None,
         augmentation: Augmentation | None = None,
@@ -101,6 +105,49 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         """True identities of the training images, ``(N,)``, for diagnostics; None if unknown."""
         return _identities(self.train_samples)
 
+    @property
+    def train_cameras(self) -> Tensor:
+        """Cameras of the training images, ``(N,)``, by their position in ``camera_names``."""
+        return self._cameras(self.train_samples)
+
+    def training_labels(self, supervision: Supervision) -> Tensor | None:
+        """What a method may know about who is on the training images, ``(N,)`` int64.
+
+        Args:
+            supervision: of the method. ``"none"``: nothing. ``"intra_camera"``: numbers from 0
+                within each camera, in an order of its own, so that equal numbers in two cameras
+                mean nothing. ``"full"``: identities, numbered from 0.
+
+        Raises:
+            InputError: if the data does not have them.
+        """
+        if supervision == "none":
+            return None
+        identities = self.train_identities
+        if identities is None:
+            raise InputError(
+                f"the training images in {self.root} have no identities, which this method needs "
+                f"(supervision {supervision!r}); CAP, O2CAP and CALR need none"
+            )
+        if supervision == "full":
+            return _numbered(identities)
+        return self._intra_camera_labels(identities)
+
+    def _intra_camera_labels(self, identities: Tensor) -> Tensor:
+        cameras = self.train_cameras
+        labels = torch.empty_like(identities)
+        for camera in cameras.unique().tolist():
+            own = cameras == camera
+            numbers = _numbered(identities[own])
+            rng = np.random.default_rng((self._seed(), camera))
+            labels[own] = torch.from_numpy(rng.permutation(int(numbers.max()) + 1))[numbers]
+        if not labels.any():
+            raise InputError(
+                f"in {self.root} every camera shows one person only: without labels of people "
+                "within each camera use CAP, O2CAP or CALR, which need none"
+            )
+        return labels
+
     def setup(self, stage: str | None = None) -> None:
         """Read the lists of files that the stage needs (``fit``, ``validate``, ``test``, ...)."""
         if stage in ("fit", None) and not self.train_samples:
@@ -109,8 +156,10 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
             self.query_samples = self.samples("query")
             self.gallery_samples = self.samples("gallery")
             _check_matches(self.query_samples, self.gallery_samples, self.root)
-        seen = [*self.train_samples, *self.query_samples, *self.gallery_samples]
-        self.camera_names = sorted({sample.camera for sample in seen}, key=_natural)
+        # those of the training first: their numbers do not depend on what else has been read
+        own = {sample.camera for sample in self.train_samples}
+        others = {sample.camera for sample in (*self.query_samples, *self.gallery_samples)} - own
+        self.camera_names = [*sorted(own, key=_natural), *sorted(others, key=_natural)]
         if self.train_samples:
             self._setup_training()
 
@@ -121,11 +170,11 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
                 f"all {len(self.train_samples)} training images in {self.root} are from one "
                 f"camera, {cameras.pop()!r}: nothing can be learnt across cameras"
             )
-        self.sampler = ProxySampler(
+        self.sampler = LabelSampler(
             self.train_samples,  # type: ignore[arg-type]  # only its length is used
             self.batch_size,
             self.images_per_group,
-            self.batches_per_epoch,
+            self._batches_per_epoch(),
             seed=self._seed(),
             reshuffle=not (self.trainer and self.trainer.overfit_batches),  # type: ignore[attr-defined]
             **self._ranks(),
@@ -137,7 +186,7 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         Raises:
             ValueError: if there are more or fewer labels than training images.
         """
-        self.sampler.assign(labels.groups)
+        self.sampler.assign(labels.groups, labels.sampling, self.train_cameras)
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """P x K batches of augmented training images, drawn by the current labels."""
@@ -145,12 +194,14 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
             # a resumed run asks for the first batches before Lightning tells the sampler the epoch
             self.sampler.set_epoch(self.trainer.current_epoch)
         transform = train_transform(self.size, self.augmentation)
-        dataset = self._dataset(self.train_samples, transform)
+        dataset = self._dataset(self.train_samples, transform, self._training_columns())
         return self._loader(dataset, self.sampler, self.batch_size)
 
     def label_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Every training image once, in order, not augmented; each rank its share."""
-        return self._eval_loader(self._dataset(self.train_samples, test_transform(self.size)))
+        transform = test_transform(self.size)
+        dataset = self._dataset(self.train_samples, transform, self._training_columns())
+        return self._eval_loader(dataset)
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]] | list[Any]:
         """The test set if asked to watch it (always for the command ``validate``), else nothing."""
@@ -187,9 +238,24 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
     def _dataset(
         self, samples: Sequence[Sample], transform: Any, columns: dict[str, Tensor] | None = None
     ) -> ImageDataset:
+        paths = [sample.path for sample in samples]
+        return ImageDataset(paths, self._cameras(samples), transform, columns)
+
+    def _cameras(self, samples: Sequence[Sample]) -> Tensor:
         number = {name: i for i, name in enumerate(self.camera_names)}
-        cameras = torch.tensor([number[sample.camera] for sample in samples])
-        return ImageDataset([sample.path for sample in samples], cameras, transform, columns)
+        return torch.tensor([number[sample.camera] for sample in samples], dtype=torch.int64)
+
+    def _training_columns(self) -> dict[str, Tensor]:
+        """What the method may see of the training images besides pixels and cameras."""
+        module = self.trainer.lightning_module if self.trainer else None
+        labels = self.training_labels(getattr(module, "supervision", "none"))
+        return {} if labels is None else {"label": labels}
+
+    def _batches_per_epoch(self) -> int:
+        if self.batches_per_epoch is not None:
+            return self.batches_per_epoch
+        world_size = self._ranks()["num_replicas"]
+        return max(1, len(self.train_samples) // (self.batch_size * world_size))
 
     def _eval_loader(self, dataset: Dataset[Any]) -> DataLoader[dict[str, Any]]:
         return self._loader(dataset, ShardSampler(dataset, **self._ranks()), self.eval_batch_size)
@@ -219,6 +285,12 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
 def _identities(samples: Sequence[Sample]) -> Tensor | None:
     known = [sample.identity for sample in samples if sample.identity is not None]
     return torch.tensor(known) if known and len(known) == len(samples) else None
+
+
+def _numbered(values: Tensor) -> Tensor:
+    """The position of each value among the distinct ones, from 0."""
+    numbers: Tensor = torch.unique(values, return_inverse=True)[1]  # type: ignore[no-untyped-call]
+    return numbers
 
 
 def _check_matches(query: Sequence[Sample], gallery: Sequence[Sample], root: Path) -> None:

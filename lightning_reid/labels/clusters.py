@@ -10,12 +10,37 @@ import torch
 from torch import Tensor
 
 from lightning_reid.clustering import camera_normalize
-from lightning_reid.clustering.clusterers import Clusterer
+from lightning_reid.clustering.clusterers import Clusterer, Neighbors
 from lightning_reid.clustering.progress import busy
 from lightning_reid.distributed import first_rank_only, gather_rows, own_share
 from lightning_reid.errors import InputError
 from lightning_reid.labels.proxies import OUTLIER
 from lightning_reid.labels.pseudo_labels import PseudoLabels
+
+
+@torch.no_grad()
+def find_neighbors(
+    clusterer: Clusterer, features: Tensor, cameras: Tensor, trainer: pl.Trainer | None = None
+) -> Neighbors:
+    """The neighbours that a clusterer needs, of all images.
+
+    With several processes all of them must call this with the same features. Each searches the
+    neighbours of its share of the images.
+
+    Args:
+        clusterer: tells which.
+        features: ``(N, D)`` unit rows.
+        cameras: ``(N,)``, from 0.
+        trainer: tells the processes; without it this one works alone.
+    """
+    features, cameras = _where_float64_is(features, cameras)
+    rows = torch.arange(len(features), device=features.device)
+    if trainer is None:
+        return clusterer.neighbors(features, cameras, rows)
+    own = own_share(trainer, rows)
+    shares = clusterer.neighbors(features, cameras, own)
+    _require_rows(shares, len(own), clusterer)
+    return tuple(gather_rows(trainer, share) for share in shares)
 
 
 @torch.no_grad()
@@ -25,6 +50,7 @@ def cluster_images(
     cameras: Tensor,
     normalize_cameras: bool = False,
     trainer: pl.Trainer | None = None,
+    neighbors: Neighbors | None = None,
 ) -> PseudoLabels:
     """Cluster all images; every cluster is split by camera into proxies.
 
@@ -37,35 +63,34 @@ def cluster_images(
         cameras: ``(N,)``, from 0.
         normalize_cameras: cluster camera-normalised features (not in the papers).
         trainer: tells the processes; without it this one works alone.
+        neighbors: what :func:`find_neighbors` gave for these features, if they were sought before.
 
     Returns:
         Labels with proxies; the statistics are those of the clusterer and the seconds for
         ``neighbors`` and ``clustering``.
     """
     start = perf_counter()
-    if features.device.type not in ("cpu", "cuda"):  # others have no float64
-        features, cameras = features.cpu(), cameras.cpu()
+    features, cameras = _where_float64_is(features, cameras)
     if normalize_cameras:
         features = camera_normalize(features, cameras)
-    rows = torch.arange(len(features), device=features.device)
-    if trainer is None:
-        neighbors = clusterer.neighbors(features, cameras, rows)
-    else:
-        own = own_share(trainer, rows)
-        shares = clusterer.neighbors(features, cameras, own)
-        _require_rows(shares, len(own), clusterer)
-        neighbors = tuple(gather_rows(trainer, share) for share in shares)
+    known = neighbors or find_neighbors(clusterer, features, cameras, trainer)
     found = perf_counter()
 
     def clusters() -> PseudoLabels:
         with busy(f"Clustering {len(features):,} images"):
-            labels, statistics = clusterer.cluster(features, cameras, neighbors)
+            labels, statistics = clusterer.cluster(features, cameras, known)
         labels = _without_gaps(labels, len(features), clusterer)
         statistics["seconds/neighbors"] = found - start
         statistics["seconds/clustering"] = perf_counter() - found
         return PseudoLabels.from_clusters(labels, cameras.cpu(), statistics)
 
     return clusters() if trainer is None else first_rank_only(trainer, clusters)
+
+
+def _where_float64_is(features: Tensor, cameras: Tensor) -> tuple[Tensor, Tensor]:
+    """Both on the CPU, unless they are there or on a device that knows float64."""
+    known = features.device.type in ("cpu", "cuda")
+    return (features, cameras) if known else (features.cpu(), cameras.cpu())
 
 
 def _require_rows(shares: Any, count: int, clusterer: Clusterer) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from lightning_reid.labels.proxies import group_owner, split_by_camera
+
+Sampling = Literal["groups", "cameras", "images"]
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,13 @@ class PseudoLabels:
         proxies: optional ``(N,)`` int64, the camera-aware part of the cluster (see
             :func:`~lightning_reid.labels.split_by_camera`); -1 for outliers.
         proxy_cameras: optional ``(P,)`` camera of every proxy.
-        soft: optional ``(N, C)`` distribution over clusters, dense or sparse.
+        soft: optional ``(N, C)`` weights of the clusters for every image, dense or sparse.
         class_weights: optional ``(C,)`` weights of the clusters in the loss.
+        drawn: optional ``(N,)`` int64, what batches are drawn from where it is neither the proxies
+            nor the clusters; -1 is never drawn.
+        sampling: how batches are drawn: ``"groups"``, some images of each group; ``"cameras"``, the
+            same, but from cameras other than that of the group's first image where there are any
+            (CALR); ``"images"``, all images in random order (Sun & Jung).
         statistics: plain numbers about the labelling (silhouette, seconds, ...) for the log.
 
     Raises:
@@ -34,6 +41,8 @@ class PseudoLabels:
     proxy_cameras: Tensor | None = None
     soft: Tensor | None = None
     class_weights: Tensor | None = None
+    drawn: Tensor | None = None
+    sampling: Sampling = "groups"
     statistics: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -41,13 +50,14 @@ class PseudoLabels:
             raise ValueError(
                 f"hard labels are (N,) int64, got {tuple(self.hard.shape)} {self.hard.dtype}"
             )
-        if self.proxies is not None and (
-            self.proxies.shape != self.hard.shape or self.proxies.dtype != torch.int64
-        ):
-            raise ValueError(
-                f"proxies are ({len(self.hard)},) int64, as many as hard labels, "
-                f"got {tuple(self.proxies.shape)} {self.proxies.dtype}"
-            )
+        for name, column in (("proxies", self.proxies), ("drawn", self.drawn)):
+            if column is None:
+                continue
+            if column.shape != self.hard.shape or column.dtype != torch.int64:
+                raise ValueError(
+                    f"{name} are ({len(self.hard)},) int64, as many as hard labels, "
+                    f"got {tuple(column.shape)} {column.dtype}"
+                )
         if self.soft is not None and len(self.soft) != len(self.hard):
             raise ValueError(f"{len(self.soft)} soft labels for {len(self.hard)} images")
 
@@ -83,7 +93,9 @@ class PseudoLabels:
 
     @property
     def groups(self) -> Tensor:
-        """What batches are drawn from, ``(N,)``: proxies where there are any, else clusters."""
+        """What batches are drawn from, ``(N,)``: ``drawn``, else proxies, else clusters."""
+        if self.drawn is not None:
+            return self.drawn
         return self.hard if self.proxies is None else self.proxies
 
     @property

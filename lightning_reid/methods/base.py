@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from lightning_reid.callbacks import PseudoLabelCallback
 from lightning_reid.clustering.clusterers import Clusterer
+from lightning_reid.datamodules.base import Supervision
 from lightning_reid.errors import InputError
 from lightning_reid.labels import PseudoLabels
 from lightning_reid.metrics import RetrievalMetrics
 from lightning_reid.models import EmbeddingNetwork
 
-Supervision = Literal["none", "intra_camera", "full"]
 Batch = dict[str, Tensor]
 
 
@@ -33,11 +33,19 @@ class ReIDModule(pl.LightningModule, ABC):
         weights: torchvision's name of pretrained weights, a file, or None for random ones.
         pooling: ``"avg"`` or ``"gem"`` (generalised mean).
         last_stride: stride of the network's last stage; 1 keeps a finer map, as in all papers.
-        learning_rate: of Adam; 3.5e-4 in CAP, O2CAP and CALR.
-        weight_decay: of Adam; 5e-4 in CAP, O2CAP and CALR.
+        neck: batch norm between pooling and embedding; without it the embedding is the pooled
+            feature (Sun & Jung).
+        dropout: probability of zeroing a value of the embedding in training; 0 in most papers.
+        optimizer: ``"adam"``, or ``"sgd"`` with momentum 0.9 (Sun & Jung).
+        learning_rate: 3.5e-4 in CAP, O2CAP and CALR.
+        weight_decay: 5e-4 in CAP, O2CAP and CALR.
         warmup_epochs: epochs over which the rate rises linearly from a hundredth; 10 in O2CAP.
         milestones: epochs after which the rate is multiplied by ``gamma``; 20 and 40 in O2CAP.
         gamma: see ``milestones``.
+
+    Attributes:
+        supervision: what the method may know about who is on the training images, see
+            :meth:`~lightning_reid.ReIDDataModule.training_labels`.
     """
 
     supervision: ClassVar[Supervision] = "none"
@@ -48,6 +56,9 @@ class ReIDModule(pl.LightningModule, ABC):
         weights: str | Path | None = "IMAGENET1K_V1",
         pooling: Literal["avg", "gem"] = "avg",
         last_stride: int = 1,
+        neck: bool = True,
+        dropout: float = 0.0,
+        optimizer: Literal["adam", "sgd"] = "adam",
         learning_rate: float = 3.5e-4,
         weight_decay: float = 5e-4,
         warmup_epochs: int = 10,
@@ -59,7 +70,8 @@ class ReIDModule(pl.LightningModule, ABC):
         self.save_hyperparameters(ignore=["backbone"] if isinstance(backbone, nn.Module) else [])
         # a checkpoint brings its own weights: loading it must not look for others
         self.hparams["weights"] = None
-        self.network = EmbeddingNetwork(backbone, weights, pooling, last_stride)
+        self.network = EmbeddingNetwork(backbone, weights, pooling, last_stride, dropout, neck)
+        self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.warmup_epochs = warmup_epochs
@@ -67,6 +79,7 @@ class ReIDModule(pl.LightningModule, ABC):
         self.gamma = gamma
         self.retrieval = RetrievalMetrics(normalize_cameras=True)
         self.labels: PseudoLabels | None = None
+        self._clusterers: list[Clusterer] = []
 
     def embed(self, images: Tensor) -> Tensor:
         """Embeddings of images: ``(B, 3, H, W)`` to ``(B, D)`` unit rows, at least float32."""
@@ -75,8 +88,17 @@ class ReIDModule(pl.LightningModule, ABC):
 
     forward = embed
 
+    def labels_due(self, epoch: int) -> bool:
+        """Whether this epoch wants labels of its own; the callback may ask for fewer still."""
+        return True
+
+    def before_labels(self, epoch: int) -> None:
+        """Called before the features are extracted that the labels of an epoch are made from."""
+
     @abstractmethod
-    def label(self, features: Tensor, cameras: Tensor, epoch: int) -> PseudoLabels:
+    def label(
+        self, features: Tensor, cameras: Tensor, epoch: int, known: Tensor | None = None
+    ) -> PseudoLabels:
         """Make labels; changes nothing.
 
         With several processes every one is asked, with the same features; those of the first hold.
@@ -85,13 +107,22 @@ class ReIDModule(pl.LightningModule, ABC):
             features: embeddings of all training images, ``(N, D)`` unit rows.
             cameras: their cameras, ``(N,)``.
             epoch: the epoch that the labels are for.
+            known: ``(N,)``, what the method's supervision lets it know; None if that is nothing.
         """
 
     @abstractmethod
     def adopt(self, labels: PseudoLabels, features: Tensor) -> None:
         """Train with these labels from now on; ``features`` as for :meth:`label`."""
 
-    def keep_clusterer(self, clusterer: Clusterer | Mapping[str, Any]) -> Clusterer:
+    def setup(self, stage: str) -> None:
+        """Ask the clusterers whether they can work here, before anything is computed."""
+        if stage == "fit":
+            for clusterer in self._clusterers:
+                clusterer.require_packages()
+
+    def keep_clusterer(
+        self, clusterer: Clusterer | Mapping[str, Any], name: str = "clusterer"
+    ) -> Clusterer:
         """Take a clusterer, or its settings from a checkpoint; checkpoints keep its settings."""
         if isinstance(clusterer, Mapping):
             clusterer = Clusterer.from_settings(clusterer)
@@ -99,20 +130,27 @@ class ReIDModule(pl.LightningModule, ABC):
             raise TypeError(
                 f"clusterer must be a Clusterer, such as DensityClusterer(), not {clusterer!r}"
             )
-        self.hparams["clusterer"] = clusterer.settings()
+        self.hparams[name] = clusterer.settings()
+        self._clusterers.append(clusterer)
         return clusterer
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Adam with linear warm-up and steps, by epochs."""
+        """The optimizer, with linear warm-up and steps, by epochs."""
         trained = [p for p in self.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adam(trained, lr=self.learning_rate, weight_decay=self.weight_decay)
-
-        def rate(epoch: int) -> float:
-            warmup = min(1.0, 0.01 + 0.99 * epoch / max(1, self.warmup_epochs))
-            return warmup * self.gamma ** sum(epoch >= m for m in self.milestones)
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+        rate, decay = self.learning_rate, self.weight_decay
+        optimizer: torch.optim.Optimizer
+        if self.optimizer == "sgd":
+            optimizer = torch.optim.SGD(trained, rate, momentum=0.9, weight_decay=decay)
+        else:
+            optimizer = torch.optim.Adam(trained, rate, weight_decay=decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.learning_rate_factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule}}
+
+    def learning_rate_factor(self, epoch: int) -> float:
+        """By what the learning rate is multiplied in an epoch."""
+        risen = epoch / self.warmup_epochs if self.warmup_epochs else 1.0
+        warmup = min(1.0, 0.01 + 0.99 * risen)
+        return warmup * self.gamma ** sum(epoch >= m for m in self.milestones)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Embed a batch of query and gallery images."""
@@ -189,11 +227,11 @@ class ReIDModule(pl.LightningModule, ABC):
             self.labels = self.labels.to(self.device)
             self.load_training_state(self.training_state())
 
-    def training_state(self) -> dict[str, Tensor]:
-        """What training needs beside the weights and labels, such as a memory."""
+    def training_state(self) -> dict[str, Any]:
+        """What training needs beside the weights and labels, such as a memory: tensors."""
         return {}
 
-    def load_training_state(self, state: dict[str, Tensor]) -> None:
+    def load_training_state(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`training_state` gave."""
 
     def current_labels(self) -> PseudoLabels:

@@ -40,7 +40,7 @@ class CAP(ProxyMemoryModule):
         embeddings, index, cameras = self.gather(
             self.embed(batch["image"]), batch["index"], batch["camera"]
         )
-        own_proxies = self._proxies()[index]
+        own_proxies = self.groups()[index]
         with torch.autocast(embeddings.device.type, enabled=False):
             loss = intra_camera_proxy_loss(
                 embeddings, own_proxies, cameras, self.memory, self.proxy_cameras, self.temperature

@@ -23,13 +23,24 @@ class O2CAP(ProxyMemoryModule):
         num_positives: proxies taken as positive online, from as many cameras; 3 in the published
             code. Never more than there are cameras; fewer than 3 where people visit few cameras.
         balance: weight of the image against its proxy in the online score; 0.15 in the code.
+        offline_weight: of the offline loss; 1 in the code, 0 leaves it out.
+        online_weight: of the online loss; 1 in the code, 0 leaves it out.
         kwargs: clustering and memory, see
             :class:`~lightning_reid.methods.proxy_memory.ProxyMemoryModule`; network and optimizer,
             see :class:`~lightning_reid.ReIDModule`.
     """
 
-    def __init__(self, num_positives: int = 3, balance: float = 0.15, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        num_positives: int = 3,
+        balance: float = 0.15,
+        offline_weight: float = 1.0,
+        online_weight: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self.offline_weight = offline_weight
+        self.online_weight = online_weight
         self.num_positives = num_positives
         self.balance = balance
 
@@ -39,7 +50,7 @@ class O2CAP(ProxyMemoryModule):
             self.embed(batch["image"]), batch["index"], batch["camera"]
         )
         labels = self.current_labels()
-        own_proxies = self._proxies()[index]
+        own_proxies = self.groups()[index]
         with torch.autocast(embeddings.device.type, enabled=False):
             similarity = embeddings @ self.memory.T
             offline = offline_proxy_loss(
@@ -64,7 +75,7 @@ class O2CAP(ProxyMemoryModule):
                 self.balance,
                 similarity,
             )
-        loss = offline + online
+        loss = self.offline_weight * offline + self.online_weight * online
         self.log_dict({"train/loss_offline": offline, "train/loss_online": online})
         self.log("train/loss", loss, prog_bar=True)
         return {"loss": loss, "embeddings": embeddings, "targets": own_proxies}

@@ -23,6 +23,7 @@ class EmbeddingNetwork(nn.Module):
         pooling: "avg" or "gem" for maps; networks that pool their tokens themselves ignore it.
         last_stride: See `build_backbone`.
         dropout: Probability of zeroing a value of the embedding during training.
+        neck: False leaves the batch norm out: embeddings are the pooled features.
 
     Attributes:
         embedding_dim: Length of the embeddings, the number of channels of the backbone.
@@ -38,14 +39,17 @@ class EmbeddingNetwork(nn.Module):
         pooling: Literal["avg", "gem"] = "avg",
         last_stride: int = 1,
         dropout: float = 0.0,
+        neck: bool = True,
     ) -> None:
         super().__init__()
         self.pool = build_pool(pooling)
         self.dropout = nn.Dropout(dropout)
         self.backbone = build_backbone(backbone, weights, last_stride)
         self.embedding_dim = self.backbone.num_features
-        self.neck = nn.BatchNorm1d(self.embedding_dim)
-        self.neck.bias.requires_grad_(False)
+        self.neck: nn.Module = nn.Identity()
+        if neck:
+            self.neck = nn.BatchNorm1d(self.embedding_dim)
+            self.neck.bias.requires_grad_(False)
         self.to(memory_format=torch.channels_last)
 
     def features(self, images: Tensor) -> Tensor:
@@ -55,6 +59,10 @@ class EmbeddingNetwork(nn.Module):
             features = self.pool(features)
         return cast(Tensor, features.to(torch.promote_types(features.dtype, torch.float32)))
 
+    def project(self, features: Tensor) -> Tensor:
+        """Map pooled features (B, D) through neck and dropout to what classifiers take, (B, D)."""
+        return cast(Tensor, self.dropout(self.neck(features)))
+
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to embeddings (B, D) of length 1, at least float32."""
-        return normalize(self.dropout(self.neck(self.features(images))))
+        return normalize(self.project(self.features(images)))

@@ -1,8 +1,10 @@
+import math
 import pickle
 
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms import v2
 
 from lightning_reid.data import (
     Augmentation,
@@ -14,6 +16,9 @@ from lightning_reid.data import (
     train_transform,
 )
 from lightning_reid.data import test_transform as plain_transform
+from lightning_reid.errors import InputError
+
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 @pytest.fixture
@@ -119,3 +124,98 @@ def test_erased_areas_hold_imagenet_mean_after_normalisation():
     erased = train_transform((64, 32), Augmentation(flip=0, pad=0, erase=1))(image)
     values = erased.flatten(1).unique(dim=1)
     torch.testing.assert_close(values[:, 0], torch.tensor([0.485, 0.456, 0.406]))
+
+
+def moved(image, **move):
+    """The image after a rotation and shift only, as uint8."""
+    transform = train_transform(image.shape[1:], Augmentation(flip=0, pad=0, erase=0, **move))
+    mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
+    return ((transform(image) * std + mean) * 255).round().to(torch.uint8)
+
+
+def ramp(height, width):
+    """Pixels hold their column, their row and 0."""
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.stack((columns, rows, 0 * rows)).to(torch.uint8)
+
+
+def test_without_rotation_and_shift_the_random_stream_is_as_before():
+    before = v2.Compose(
+        [
+            v2.Resize((32, 16), v2.InterpolationMode.BICUBIC, antialias=True),
+            v2.RandomHorizontalFlip(0.5),
+            v2.RandomCrop((32, 16), padding=10),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(MEAN, STD),
+            v2.RandomErasing(0.5, (0.02, 0.4), (0.3, 1 / 0.3), value=MEAN),
+        ]
+    )
+    now = train_transform((32, 16), Augmentation())
+    images = torch.randint(256, (20, 3, 40, 20), dtype=torch.uint8)
+    torch.manual_seed(0)
+    expected = [before(image) for image in images]
+    torch.manual_seed(0)
+    assert all(torch.equal(now(image), e) for image, e in zip(images, expected, strict=True))
+
+
+@pytest.mark.parametrize("size", [(256, 128), (224, 224), (15, 40)])
+@pytest.mark.parametrize("move", [{"rotate": 20}, {"shift": 0.2}, {"rotate": 180, "shift": 0.9}])
+def test_nothing_black_enters(size, move):
+    image = torch.full((3, *size), 255, dtype=torch.uint8)
+    assert all((moved(image, **move) == 255).all() for _ in range(5))
+
+
+def test_a_shift_stays_in_its_range_and_repeats_the_edge():
+    image = ramp(40, 20)
+    seen = []
+    for _ in range(100):
+        result = moved(image, shift=0.2).int()
+        dx, dy = 10 - int(result[0, 0, 10]), 20 - int(result[1, 20, 0])
+        rows, columns = torch.arange(40) - dy, torch.arange(20) - dx
+        expected = image[:, rows.clamp(0, 39)][:, :, columns.clamp(0, 19)]
+        assert torch.equal(result, expected.int())
+        seen.append((dx, dy))
+    across, down = zip(*seen, strict=True)
+    assert (min(across), max(across), min(down), max(down)) == (-4, 4, -8, 8)
+
+
+def test_a_rotation_stays_in_its_range_about_the_centre():
+    image = ramp(101, 201)
+    angles = []
+    for _ in range(100):
+        result = moved(image, rotate=20).double()
+        assert (result[:2, 50, 100] - torch.tensor([100, 50])).abs().max() <= 1
+        x, y = (result[:2, 50, 130] - result[:2, 50, 70]) / 60
+        assert math.hypot(x, y) == pytest.approx(1, abs=0.03)
+        angles.append(math.degrees(math.atan2(y, x)))
+    assert -21 < min(angles) < -15
+    assert 15 < max(angles) < 21
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"flip": -0.1},
+        {"erase": 1.5},
+        {"erase": math.nan},
+        {"pad": -1},
+        {"jitter": -0.5},
+        {"rotate": -20},
+        {"rotate": math.inf},
+        {"shift": -0.2},
+        {"shift": 1},
+        {"erase_area": (0.4, 0.02)},
+        {"erase_area": (0, 0.4)},
+        {"erase_area": (0.02, 1.4)},
+        {"erase_aspect": (3, 0.3)},
+        {"erase_aspect": (-1, 0.3)},
+    ],
+    ids=str,
+)
+def test_values_out_of_range_are_named(wrong):
+    with pytest.raises(InputError, match=f"augmentation: {next(iter(wrong))} must be"):
+        Augmentation(**wrong)
+
+
+def test_values_at_the_ends_of_their_ranges_are_taken():
+    Augmentation(flip=1, erase=0, pad=0, erase_area=(0.1, 1), erase_aspect=(1, 1), shift=0.99)

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_reid.data import ProxySampler, ShardSampler
+from lightning_reid.data import LabelSampler, ShardSampler
 
 GROUPS = torch.tensor([0] * 6 + [1] * 4 + [2] * 2 + [3] + [-1] * 3 + [4] * 9)
 
 
 def sampler(batch_size=8, images=4, batches=12, groups=GROUPS, **kwargs):
-    made = ProxySampler(range(len(groups)), batch_size, images, batches, **kwargs)
+    made = LabelSampler(range(len(groups)), batch_size, images, batches, **kwargs)
     made.assign(groups)
     return made
 
@@ -88,11 +88,11 @@ def test_errors_name_the_cause():
     with pytest.raises(ValueError, match="batch_size=10 is not a multiple"):
         sampler(batch_size=10)
     with pytest.raises(ValueError, match="2 labels for 3 images"):
-        ProxySampler(range(3), 4, 4, 1).assign(torch.zeros(2, dtype=torch.int64))
+        LabelSampler(range(3), 4, 4, 1).assign(torch.zeros(2, dtype=torch.int64))
     with pytest.raises(ValueError, match="every image is an outlier"):
         sampler(groups=torch.full((3,), -1))
     with pytest.raises(RuntimeError, match="no labels yet"):
-        next(iter(ProxySampler(range(3), 4, 4, 1)))
+        next(iter(LabelSampler(range(3), 4, 4, 1)))
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])

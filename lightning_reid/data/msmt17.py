@@ -1,0 +1,52 @@
+"""The lists of images that come with MSMT17."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from lightning_reid.data.sample import Sample
+from lightning_reid.errors import InputError
+
+# the file name begins with the identity, the image's number and the camera
+_LINE = re.compile(r"(?P<path>(?:\S*/)?\d+_\d+_(?P<camera>\d+)_[^\s/]+)\s+(?P<identity>\d+)")
+
+
+def parse_msmt17_list(list_file: str | Path, image_folder: str | Path) -> list[Sample]:
+    """Images of one list, with lines such as ``0000/0000_000_01_0303morning_0015_0.jpg 0``.
+
+    A line holds the path inside ``image_folder`` and the number of the identity; the third part of
+    the file name is the camera. Only the list is read, not the images.
+
+    Args:
+        list_file: for example ``list_train.txt``.
+        image_folder: for example ``train`` (MSMT17_V1) or ``mask_train_v2`` (MSMT17_V2).
+
+    Returns:
+        Samples in the order of the list; cameras are called ``c1``, ``c2``, ...
+
+    Raises:
+        InputError: if the list is missing or empty, or a line is of another form.
+    """
+    list_file = Path(list_file)
+    if not list_file.is_file():
+        raise InputError(
+            f"no list {list_file}; it comes with MSMT17, next to the folders of images: "
+            "check the root of the data, or ask the authors of MSMT17 for it"
+        )
+    lines = enumerate(list_file.read_text(encoding="utf-8").splitlines(), start=1)
+    folder = Path(image_folder)
+    samples = [_parse_line(line, folder, f"{list_file}:{i}") for i, line in lines if line.strip()]
+    if not samples:
+        raise InputError(f"{list_file} lists no images; copy it again from MSMT17")
+    return samples
+
+
+def _parse_line(line: str, folder: Path, where: str) -> Sample:
+    match = _LINE.fullmatch(line.strip())
+    if match is None:
+        raise InputError(
+            f"{where}: cannot tell image, camera and identity from {line.strip()!r}; "
+            "expected a line such as 0000/0000_000_01_0303morning_0015_0.jpg 0"
+        )
+    return Sample(str(folder / match["path"]), f"c{int(match['camera'])}", int(match["identity"]))

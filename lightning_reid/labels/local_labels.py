@@ -1,0 +1,176 @@
+"""Labels within each camera as files, in our form and in that of CALR's published ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lightning_reid.errors import InputError
+
+_ARRAYS = ("names", "cameras", "local_labels")
+_FIELDS = 3  # file, local label, camera
+
+
+class LocalLabels(NamedTuple):
+    """Clusters within each camera.
+
+    Attributes:
+        names: of the N image files, without folders.
+        labels: ``(N,)`` int64, cluster within the camera.
+        cameras: ``(N,)`` int64.
+    """
+
+    names: list[str]
+    labels: NDArray[np.int64]
+    cameras: NDArray[np.int64]
+
+
+def save_local_labels(
+    file: str | Path, paths: Iterable[str | Path], labels: Any, cameras: Any
+) -> None:
+    """Write an npz file with the arrays ``names``, ``cameras`` and ``local_labels``.
+
+    Args:
+        file: to write; its folder is made.
+        paths: ``(N,)`` of the images; their names are kept, without folders.
+        labels: ``(N,)`` clusters within a camera.
+        cameras: ``(N,)``, from 0.
+
+    Raises:
+        InputError: If the lengths differ, labels or cameras are no whole numbers, or two images
+            have the same name.
+    """
+    path = Path(file)
+    local = _checked(path, [_base_name(image) for image in paths], labels, cameras)
+    names = np.array(local.names, dtype=np.str_)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as stream:  # by name, NumPy could add a suffix
+        np.savez(stream, names=names, cameras=local.cameras, local_labels=local.labels)
+
+
+def load_local_labels(file: str | Path, paths: Sequence[str | Path]) -> Tensor:
+    """Read the local labels of images, which are found by name, whatever their folders.
+
+    Args:
+        file: see :func:`read_local_labels`. Images that are not asked for are passed over.
+        paths: ``(N,)`` of the images.
+
+    Returns:
+        ``(N,)`` int64 in the order of ``paths``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        InputError: If the file cannot be used, an image has no label in it, or two images have
+            the same name.
+    """
+    path = Path(file)
+    local = read_local_labels(path)
+    names = [_base_name(image) for image in paths]
+    _require_distinct(names, f"{path}: the images to label")
+    labels = dict(zip(local.names, local.labels.tolist(), strict=True))
+    missing = [name for name in names if name not in labels]
+    if missing and len(missing) == len(names):
+        raise InputError(
+            f"{path} has local labels that name other files: {len(labels)} of them, but none of "
+            f"the {len(names)} images to label, {missing[0]} for example"
+        )
+    if missing:
+        raise InputError(
+            f"{path} has no local label for {len(missing)} of {len(names)} images, the first of "
+            f"which is {missing[0]}"
+        )
+    return torch.tensor([labels[name] for name in names], dtype=torch.int64)
+
+
+def read_local_labels(file: str | Path) -> LocalLabels:
+    """Read a file that :func:`save_local_labels` wrote, or CALR's published ones.
+
+    Args:
+        file: npz file with the arrays ``names``, ``cameras`` and ``local_labels``; or npy file
+            with a row (file, local label, camera) of strings for each image; or a folder with
+            such npy files at any depth, as CALR's code has one for each camera.
+
+    Raises:
+        FileNotFoundError: If there is no such file, or no npy file in the folder.
+        InputError: If it is not as described, or names an image twice.
+    """
+    path = Path(file)
+    if not path.is_dir():
+        return _checked(path, *_columns(path))
+    parts = [_columns(part) for part in sorted(path.rglob("*.npy"))]
+    if not parts:
+        raise FileNotFoundError(f"{path} has no npy file with local labels")
+    names, labels, cameras = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return _checked(path, names, labels, cameras)
+
+
+def _columns(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Names, labels and cameras as a file holds them."""
+    try:
+        stored = np.load(path, allow_pickle=False)
+        if isinstance(stored, np.ndarray):
+            return _columns_of_rows(path, stored)
+        with stored:
+            arrays = {name: stored[name] for name in _ARRAYS if name in stored.files}
+    except InputError:
+        raise
+    except (ValueError, EOFError, BadZipFile) as error:
+        raise InputError(f"{path} cannot be read as local labels: {error}") from error
+    absent = [name for name in _ARRAYS if name not in arrays]
+    if absent:
+        raise InputError(f"{path} has no array {' and no array '.join(absent)}")
+    return arrays["names"], arrays["local_labels"], arrays["cameras"]
+
+
+def _columns_of_rows(
+    path: Path, rows: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    if rows.ndim != 2 or rows.shape[1] != _FIELDS or rows.dtype.kind != "U":
+        raise InputError(
+            f"{path} must hold strings in rows (file, local label, camera), not {rows.dtype} of "
+            f"shape {rows.shape}"
+        )
+    return rows[:, 0], rows[:, 1], rows[:, 2]
+
+
+def _checked(path: Path, names: Iterable[str], labels: Any, cameras: Any) -> LocalLabels:
+    own_names = [_base_name(name) for name in names]
+    own_labels = _whole_numbers(path, "local labels", labels)
+    own_cameras = _whole_numbers(path, "cameras", cameras)
+    if not len(own_names) == len(own_labels) == len(own_cameras):
+        raise InputError(
+            f"{path}: {len(own_names)} names, {len(own_labels)} local labels and "
+            f"{len(own_cameras)} cameras"
+        )
+    _require_distinct(own_names, f"{path}: the images with a local label")
+    return LocalLabels(own_names, own_labels, own_cameras)
+
+
+def _whole_numbers(path: Path, what: str, given: Any) -> NDArray[np.int64]:
+    array = given.cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+    try:
+        numbers = array.astype(np.int64)
+    except ValueError as error:
+        raise InputError(f"{path}: {what} must be whole numbers: {error}") from error
+    if array.ndim != 1 or (array.dtype.kind == "f" and (numbers != array).any()):
+        raise InputError(f"{path}: {what} must be whole numbers (N,), not {array.shape}")
+    return numbers
+
+
+def _require_distinct(names: Sequence[str], which: str) -> None:
+    if len(set(names)) < len(names):
+        name, times = Counter(names).most_common(1)[0]
+        raise InputError(f"{which} must have different names, and {name} comes {times} times")
+
+
+def _base_name(path: str | Path) -> str:
+    """The name after the last slash of either kind: the file may come from another system."""
+    return str(path).replace("\\", "/").rsplit("/", 1)[-1]

@@ -1,0 +1,235 @@
+"""Reliable and soft labels: hard ones for images near a cluster centre, soft ones for the rest.
+
+J. Sun and C. Jung, on unsupervised person re-identification with per-camera clustering. The
+equations are the paper's; what it leaves open is settled as told at each argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import inf
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from lightning_reid.clustering.arrays import camera_numbers, feature_rows
+from lightning_reid.clustering.clusterers import Clusterer
+from lightning_reid.clustering.kmeans import kmeans
+from lightning_reid.clustering.precision import full_precision
+from lightning_reid.errors import InputError
+from lightning_reid.labels.proxies import OUTLIER, group_means
+
+_BLOCK = 1024  # rows compared with all centres at a time
+_IMAGES_PER_CLUSTER = 3  # in a camera
+_ROUNDING = 1e-6  # of a cosine
+
+
+class SelectedLabels(NamedTuple):
+    """Hard labels of the selected images, soft labels of all.
+
+    Attributes:
+        reliable: ``(N,)`` int64, the cluster of a selected image; -1 where not selected.
+        soft: ``(N, num_clusters)`` float32: one-hot rows for selected images, distributions for
+            the others. Columns of clusters that do not exist are 0.
+        centers: ``(num_clusters, D)`` float32 unit rows; 0 for clusters that do not exist.
+    """
+
+    reliable: Tensor
+    soft: Tensor
+    centers: Tensor
+
+
+@torch.no_grad()
+def reliable_soft_labels(
+    features: Any,
+    cameras: Any,
+    num_clusters: int,
+    clusters_per_camera: int | Sequence[int] | None = None,
+    threshold: float = 0.85,
+    temperature: float = 0.02,
+    seed: int = 0,
+    center: Literal["mean", "medoid"] = "mean",
+    select: Literal["any", "own"] = "any",
+    clusterer: Clusterer | None = None,
+) -> SelectedLabels:
+    """Select images near a centre of their camera, cluster these, and relate the others to them.
+
+    k-means within each camera (Eq. 3 and 4 of the paper), selection of the images whose cosine
+    to a centre is above the threshold (Eq. 5), and k-means on those of all cameras (Eq. 6) give
+    the reliable labels. An image that was not selected gets ``softmax(centers @ f /
+    temperature)`` (Eq. 7 and 8).
+
+    k-means sees the features as given, as in the published code of PUL on which the paper builds;
+    all similarities are cosines. Eq. 7 normalises the feature and does not say whether the centre
+    is: here it is, as in Eq. 5, so that no cluster is preferred for being compact.
+
+    Args:
+        features: ``(N, D)`` array or tensor; unit rows, unless k-means shall see other lengths.
+        cameras: ``(N,)``, from 0.
+        num_clusters: Clusters of all selected images, fewer if fewer are selected. 750 for
+            Market-1501 and 700 for DukeMTMC-reID in the paper.
+        clusters_per_camera: One number for all, or one for each camera number; at most the
+            camera's images. None is a third of the camera's images, at least 1 and at most
+            ``num_clusters``: our choice, as the paper does not tell.
+        threshold: Cosine that a selected image exceeds. 0.85 in the paper.
+        temperature: Of the soft labels. 0.02 in the paper.
+        seed: Draws the first centres.
+        center: "mean" is the centroid, as Eq. 5 is written; "medoid" the real image of most
+            similar direction, the first of equals, which PUL's code takes. It holds in both
+            steps.
+        select: "any" selects by the most similar centre of the camera, as in PUL's code; "own"
+            by that of the image's cluster.
+        clusterer: Replaces k-means in both steps (not in the paper); it gets unit rows. Its
+            outliers are not selected; of the last step the ``num_clusters`` largest clusters are
+            kept and all other images become unselected.
+
+    Returns:
+        Tensors on the features' device, on the CPU for an array.
+
+    Raises:
+        InputError: If no image is selected, the clusterer finds no cluster, or a setting is out
+            of range.
+        ValueError: If the features are not 2-D, are empty or not finite, or the cameras are not
+            N non-negative integers.
+    """
+    _require(num_clusters >= 1, f"num_clusters must be at least 1, not {num_clusters}")
+    _require(0 < temperature < inf, f"temperature must be above 0, not {temperature}")
+    _require(center in ("mean", "medoid"), f"center must be 'mean' or 'medoid', not {center!r}")
+    _require(select in ("any", "own"), f"select must be 'any' or 'own', not {select!r}")
+    rows = feature_rows(features)
+    camera_of = camera_numbers(cameras, len(rows)).to(rows.device)
+    counts = _cluster_counts(camera_of, clusters_per_camera, num_clusters)
+    unit = normalize(rows)
+    if clusterer is not None:
+        rows = unit
+
+    def clusters(members: Tensor, count: int) -> Tensor:
+        if clusterer is None:
+            return kmeans(rows[members], count, seed)[0]
+        found = clusterer(rows[members], camera_of[members]).labels
+        return found.to(rows.device, torch.int64)
+
+    similarities = unit.new_empty(len(unit))
+    for camera, count in counts.items():
+        members = (camera_of == camera).nonzero().flatten()
+        labels = _largest(clusters(members, count))
+        centers = _centers(rows[members], labels, center)
+        similarities[members] = _similarities(unit[members], labels, centers, select)
+    selected = (similarities > threshold).nonzero().flatten()
+    if len(selected) == 0:
+        raise InputError(_none_selected(float(similarities.max()), threshold, clusterer))
+
+    labels = _largest(clusters(selected, min(num_clusters, len(selected))), num_clusters)
+    if (labels == OUTLIER).all():
+        raise InputError(_no_cluster(f"the {len(selected)} selected images", clusterer))
+    existing = _centers(rows[selected], labels, center)
+    reliable = camera_of.new_full((len(unit),), OUTLIER)
+    reliable[selected] = labels
+    centers = unit.new_zeros(num_clusters, unit.shape[1])
+    centers[: len(existing)] = existing
+    soft = _soft(unit, reliable, existing, num_clusters, temperature)
+    return SelectedLabels(reliable, soft, centers)
+
+
+def _require(fulfilled: bool, message: str) -> None:
+    if not fulfilled:
+        raise InputError(message)
+
+
+def _none_selected(largest: float, threshold: float, clusterer: Clusterer | None) -> str:
+    if largest == -inf:  # outliers only
+        return _no_cluster("any camera", clusterer)
+    return (
+        f"no image is similar enough to a cluster centre of its camera: threshold is {threshold} "
+        f"and the largest similarity {largest:.3f}; lower threshold"
+    )
+
+
+def _no_cluster(where: str, clusterer: Clusterer | None) -> str:
+    kind = type(clusterer)
+    advice = getattr(kind, "coarser", "change its settings")
+    return f"{kind.__name__} finds no cluster in {where}: {advice}"
+
+
+def _cluster_counts(
+    cameras: Tensor, given: int | Sequence[int] | None, num_clusters: int
+) -> dict[int, int]:
+    """How many clusters each camera that occurs gets."""
+    found, sizes = (part.tolist() for part in torch.unique(cameras, return_counts=True))
+    if given is None:
+        wanted = [max(1, min(num_clusters, size // _IMAGES_PER_CLUSTER)) for size in sizes]
+    elif isinstance(given, int):
+        wanted = [given] * len(found)
+    else:
+        _require(
+            len(given) > found[-1],
+            f"clusters_per_camera has {len(given)} numbers, and there is a camera {found[-1]}, "
+            "counted from 0: give one for each",
+        )
+        wanted = [given[camera] for camera in found]
+    _require(min(wanted) >= 1, f"clusters_per_camera must be at least 1, not {min(wanted)}")
+    pairs = zip(wanted, sizes, strict=True)
+    return dict(zip(found, [min(count, size) for count, size in pairs], strict=True))
+
+
+def _largest(labels: Tensor, most: int | None = None) -> Tensor:
+    """Number the ``most`` largest clusters 0, 1, ... in the order of their labels; -1 the rest."""
+    member = labels >= 0
+    found, clusters, sizes = torch.unique(labels[member], return_inverse=True, return_counts=True)
+    kept = sizes.argsort(descending=True, stable=True)[:most].sort().values
+    numbers = torch.full_like(found, OUTLIER, dtype=torch.int64)
+    numbers[kept] = torch.arange(len(kept), device=labels.device)
+    numbered = torch.full_like(labels, OUTLIER, dtype=torch.int64)
+    numbered[member] = numbers[clusters]
+    return numbered
+
+
+def _centers(rows: Tensor, labels: Tensor, center: str) -> Tensor:
+    """Directions ``(C, D)`` of the clusters' means, or of the images nearest to those."""
+    means = group_means(rows, labels)
+    if center == "mean" or len(means) == 0:
+        return means
+    images = normalize(rows[labels != OUTLIER])
+    # the first of equals: both images of a pair are as near, but for rounding
+    near = (
+        block >= block.amax(dim=1, keepdim=True) - _ROUNDING for block in _cosines(means, images)
+    )
+    return images[torch.cat([block.to(torch.uint8).argmax(dim=1) for block in near])]
+
+
+def _similarities(unit: Tensor, labels: Tensor, centers: Tensor, select: str) -> Tensor:
+    """Cosine ``(N,)`` to the most similar or to the own centre; -inf for outliers."""
+    if len(centers) == 0:
+        return unit.new_full((len(unit),), -inf)
+    blocks = _cosines(unit, centers)
+    if select == "any":
+        similarities = torch.cat([block.amax(dim=1) for block in blocks])
+    else:
+        own = torch.split(labels.clamp(min=0)[:, None], _BLOCK)
+        pairs = zip(blocks, own, strict=True)
+        similarities = torch.cat([block.gather(1, column)[:, 0] for block, column in pairs])
+    # rounded, the cosine of a lone image and itself could exceed 1
+    return similarities.clamp(-1, 1).masked_fill(labels == OUTLIER, -inf)
+
+
+def _soft(
+    unit: Tensor, reliable: Tensor, centers: Tensor, num_clusters: int, temperature: float
+) -> Tensor:
+    soft = unit.new_zeros(len(unit), num_clusters)
+    selected = (reliable != OUTLIER).nonzero().flatten()
+    soft[selected, reliable[selected]] = 1
+    others = (reliable == OUTLIER).nonzero().flatten()
+    blocks = _cosines(unit[others], centers)
+    for images, block in zip(torch.split(others, _BLOCK), blocks, strict=True):
+        soft[images, : len(centers)] = (block / temperature).softmax(dim=1)
+    return soft
+
+
+def _cosines(unit: Tensor, centers: Tensor) -> Iterator[Tensor]:
+    """Cosines of unit rows and all centres, a block of rows at a time."""
+    for rows in torch.split(unit, _BLOCK):
+        with full_precision(unit.device.type):
+            cosines = rows @ centers.T
+        yield cosines

@@ -1,0 +1,56 @@
+"""Making embeddings and clusters independent of cameras (CALR, https://arxiv.org/abs/2403.16450)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+
+def camera_entropy_weights(
+    labels: Tensor | npt.NDArray[Any], cameras: Tensor | npt.NDArray[Any]
+) -> Tensor:
+    """Weight of every cluster by how evenly it spreads over the cameras.
+
+    ``h_k = ln(1 + H_k)`` with ``H_k`` the entropy of the cameras of cluster ``k``'s images, as in
+    the published code. A cluster of a single camera weighs 0, and so does one without images.
+
+    Args:
+        labels: cluster of every image, ``(N,)``; negative: none.
+        cameras: camera of every image, ``(N,)``, from 0.
+
+    Returns:
+        ``(C,)`` float32 on the device of ``labels``; C is one more than the highest label.
+    """
+    labels = torch.as_tensor(labels)
+    cameras = torch.as_tensor(cameras, device=labels.device)
+    member = labels >= 0
+    labels, cameras = labels[member].long(), cameras[member].long()
+    if not len(labels):
+        return torch.zeros(0, device=labels.device)
+    num_clusters, num_cameras = int(labels.max()) + 1, int(cameras.max()) + 1
+    pairs = torch.bincount(labels * num_cameras + cameras, minlength=num_clusters * num_cameras)
+    counts = pairs.view(num_clusters, num_cameras).double()
+    shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
+    entropy: Tensor = torch.special.entr(shares).sum(1)
+    return entropy.log1p().float()
+
+
+def camera_alignment_loss(logits: Tensor, cameras: Tensor, double_softmax: bool = True) -> Tensor:
+    """Cross-entropy of a camera classifier that sits behind a gradient reversal.
+
+    Args:
+        logits: ``(B, C)``, see `lightning_reid.models.camera_discriminator.CameraDiscriminator`.
+        cameras: camera of every image, ``(B,)``.
+        double_softmax: take the cross-entropy of the *probabilities* as if they were logits, as
+            the published code does. Gradients are then weak and the loss at least
+            ``ln(1 + (C - 1) / e)``. False for an ordinary cross-entropy.
+
+    Returns:
+        Scalar.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return cross_entropy(logits.softmax(1) if double_softmax else logits, cameras)

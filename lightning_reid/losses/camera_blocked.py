@@ -1,0 +1,67 @@
+"""A classifier over (camera, person) pairs whose softmax stays inside a camera.
+
+Where persons are labelled inside each camera only, one human being is several persons, one a
+camera. A softmax over all of them would push the same human apart; here the persons of a camera
+compete among themselves only. PCSL (Qi et al., https://arxiv.org/abs/1908.05669) is known to us by
+description: everything here is our reconstruction.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import nll_loss
+
+
+def camera_log_softmax(logits: Tensor, person_cameras: Tensor) -> Tensor:
+    """Log-softmax over the persons of each camera.
+
+    Args:
+        logits: ``(B, P)``, one column a person.
+        person_cameras: camera of every person, ``(P,)``, in any order; cameras may be without
+            persons.
+
+    Returns:
+        Log-probabilities ``(B, P)``, at least float32; those of each camera's columns sum to 1 in
+        every row.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    cameras, block = torch.unique(person_cameras, return_inverse=True)
+    block = block.expand(len(logits), -1)
+    maxima = logits.new_full((len(logits), len(cameras)), float("-inf"))
+    maxima = maxima.scatter_reduce(1, block, logits.detach(), "amax")
+    shifted = logits - maxima.gather(1, block)
+    totals = torch.zeros_like(maxima).scatter_add(1, block, shifted.exp())
+    return shifted - totals.log().gather(1, block)
+
+
+def camera_cross_entropy(log_probabilities: Tensor, persons: Tensor) -> Tensor:
+    """``-log P(own person)`` among the persons of its camera, averaged over the images.
+
+    Args:
+        log_probabilities: what `camera_log_softmax` gave, ``(B, P)``.
+        persons: column of every image's person, ``(B,)``.
+
+    Returns:
+        Scalar.
+    """
+    return nll_loss(log_probabilities, persons)
+
+
+def cross_camera_cross_entropy(
+    log_probabilities: Tensor, columns: Tensor, weights: Tensor
+) -> Tensor:
+    """``-sum_j weight_j log P(person_j)`` over soft labels in other cameras, averaged.
+
+    Args:
+        log_probabilities: what `camera_log_softmax` gave, ``(B, P)``.
+        columns: persons that every image resembles, ``(B, J)``; rows with fewer are filled up with
+            any valid column of weight 0.
+        weights: their soft labels times the confidence in them, ``(B, J)``. An image whose weights
+            are all 0 costs nothing but counts in the mean.
+
+    Returns:
+        Scalar.
+    """
+    chosen = log_probabilities.gather(1, columns)
+    return -(weights.detach().to(chosen.dtype) * chosen).sum(1).mean()

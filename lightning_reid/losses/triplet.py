@@ -1,0 +1,101 @@
+"""Triplet losses over the images of a batch (Hermans et al. 2017; PCSL).
+
+Of PCSL (Qi et al., https://arxiv.org/abs/1908.05669) we know the mechanism but not the equations:
+what is marked so below is our reconstruction of it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import relu
+
+_LEAST_WEIGHT = 1e-6
+
+
+def pairwise_distances(embeddings: Tensor) -> Tensor:
+    """Euclidean distances between all rows, from their differences.
+
+    Rows that coincide are exactly 0 apart, with a gradient of 0.
+
+    Args:
+        embeddings: ``(B, D)``.
+
+    Returns:
+        ``(B, B)``, at least float32.
+    """
+    rows = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
+    # squared norms minus products would lose small distances, and all precision under autocast
+    return torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def batch_hard_triplet_loss(
+    embeddings: Tensor, labels: Tensor, margin: float = 0.3, cameras: Tensor | None = None
+) -> Tensor:
+    """``[margin + distance to furthest positive - distance to nearest negative]_+``, averaged.
+
+    The mean is over the images that have a negative (https://arxiv.org/abs/1703.07737). An image
+    is its own positive, at distance 0, where it has no other.
+
+    Args:
+        embeddings: ``(B, D)``; the only argument with a gradient.
+        labels: ``(B,)``.
+        margin: 0.3, common in re-identification.
+        cameras: ``(B,)``; if given, positives and negatives are images of the image's own camera
+            only, so that labels need to be valid only inside a camera (PCSL, our reconstruction).
+
+    Returns:
+        Scalar; 0 where no image has a negative.
+    """
+    distances = pairwise_distances(embeddings)
+    positive = labels[:, None] == labels[None]
+    negative = ~positive
+    if cameras is not None:
+        same_camera = cameras[:, None] == cameras[None]
+        positive, negative = positive & same_camera, negative & same_camera
+    furthest = distances.masked_fill(~positive, float("-inf")).amax(1)
+    # without a negative: infinitely far, hence no loss
+    nearest = distances.masked_fill(~negative, float("inf")).amin(1)
+    return _mean_of_counted(relu(margin + furthest - nearest), negative.any(1))
+
+
+def weighted_triplet_loss(
+    embeddings: Tensor, similarity: Tensor, cameras: Tensor, margin: float = 0.3
+) -> Tensor:
+    """``[margin + D+ - D-]_+`` with soft positives and negatives in other cameras, averaged.
+
+    With ``w`` the similarity of an image to the images of *other* cameras and ``D`` its distance
+    to them, ``D+ = sum w D / sum w`` and ``D- = sum (1 - w) e^-D D / sum (1 - w) e^-D``, in which
+    near negatives weigh more; gradients flow through ``e^-D`` too. Images for which ``w`` or
+    ``1 - w`` sums to less than 1e-6 do not count. PCSL's loss is known by description only: the
+    formula is our reconstruction.
+
+    Args:
+        embeddings: ``(B, D)``; the only argument with a gradient.
+        similarity: soft label of every pair of images, ``(B, B)``, clamped to [0, 1]; entries
+            within a camera are not read.
+        cameras: ``(B,)``.
+        margin: 0.3, our choice.
+
+    Returns:
+        Scalar; 0 where no image counts.
+    """
+    distances = pairwise_distances(embeddings)
+    other_camera = cameras[:, None] != cameras[None]
+    weights = similarity.detach().to(distances.dtype).clamp(0, 1)
+    alike, unlike = weights * other_camera, (1 - weights) * other_camera
+    counted = (alike.sum(1) >= _LEAST_WEIGHT) & (unlike.sum(1) >= _LEAST_WEIGHT)
+
+    attraction = alike / alike.sum(1, keepdim=True).clamp(min=_LEAST_WEIGHT)
+    # as a softmax, e^-D cannot vanish for embeddings of any length; images that do not count
+    # get a harmless row, because one of -inf alone has no softmax
+    scores = (unlike.log() - distances).masked_fill(~counted[:, None], 0)
+    repulsion = scores.softmax(1)
+    difference = ((attraction - repulsion) * distances).sum(1)
+    return _mean_of_counted(relu(margin + difference), counted)
+
+
+def _mean_of_counted(losses: Tensor, counted: Tensor) -> Tensor:
+    """Mean of the losses that count; 0, still part of the graph, where none does."""
+    total = torch.where(counted, losses, torch.zeros_like(losses)).sum()
+    return total / counted.sum().clamp(min=1)

@@ -1,0 +1,345 @@
+"""CALR: camera-aware label refinement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning.utilities import rank_zero_info
+from torch import Tensor, nn
+
+from lightning_reid.clustering import camera_normalize, graph_scores
+from lightning_reid.clustering.clusterers import (
+    AgglomerativeClusterer,
+    Clusterer,
+    InfomapClusterer,
+    Neighbors,
+)
+from lightning_reid.errors import InputError
+from lightning_reid.labels import (
+    OUTLIER,
+    PseudoLabels,
+    cluster_images,
+    find_neighbors,
+    load_local_labels,
+    refine_labels,
+    save_local_labels,
+    self_paced_probability,
+)
+from lightning_reid.losses import (
+    camera_alignment_loss,
+    camera_entropy_weights,
+    cluster_contrastive_loss,
+)
+from lightning_reid.methods.base import Batch
+from lightning_reid.methods.head import HeadModule, keep_in_graph
+from lightning_reid.methods.memory import MemoryModule
+from lightning_reid.methods.source_weights import SourceWeights
+from lightning_reid.models import CameraDiscriminator
+
+LOCAL_LABELS = "local_labels.npz"
+
+_SMALLEST_CAMERA = 10  # images: enough for two clusters of five
+
+
+class CALR(MemoryModule, HeadModule):
+    """CALR (Li et al., arXiv 2403.16450), after the authors' code.
+
+    Stage 1 takes one camera after the other: the network starts from its first weights, the
+    camera's images are clustered every epoch, and the clusters of the epoch with the best
+    silhouette become the camera's *local* labels, which no difference between cameras has
+    touched. Stage 2 starts from the first weights again and clusters all images. In each of these
+    *global* clusters one central image, the pivot, is chosen; members that the pivot's own camera
+    holds in another local cluster are removed. From ``weight_epoch`` on clusters count by how
+    evenly they spread over the cameras, and for the first ``align_epochs`` a discriminator that
+    tells cameras apart trains the network, through reversed gradients, to leave it nothing to tell.
+
+    The epochs of the Trainer are those of both stages together: ``local_epochs`` for each camera,
+    the rest for stage 2. With ``local_labels`` there is no stage 1.
+
+    Defaults are those of the published code, also where paper and code differ, since the published
+    numbers were made with it.
+
+    Args:
+        clusterer: of stage 2; by default Infomap with the published settings.
+        local_clusterer: of stage 1; by default average linkage, one cluster for five images.
+        local_labels: file of local labels to use instead of stage 1, as this method writes them
+            into the run folder (``local_labels.npz``) or as the authors published them; see
+            :func:`~lightning_reid.labels.load_local_labels`.
+        local_epochs: epochs of stage 1 for each camera; 20 in the published command.
+        pivot: ``"last"``, the last image of the cluster whose score is above the mean of all (what
+            the code does), or ``"best"``, the one with the highest score (what it seems to mean).
+        refinement: ``"constant"`` removes every such member (the code), ``"cosine"`` with a
+            probability that falls from 1 to 0.75 over the run (self-paced, as the abstract says; in
+            the code, but commented out), ``"none"`` keeps all.
+        normalize_cameras: cluster camera-normalised features in stage 2.
+        score_neighbors: neighbours that an image is scored by, itself counted; 15 in the code.
+        min_similarity: smallest cosine of a neighbour that counts for the score; 0.5 in the code.
+        weight_epoch: first epoch of stage 2, from 0, with weights; 5 in the code.
+        align_epochs: epochs of stage 2 with the discriminator; 3 in the code.
+        align_weight: of the discriminator's loss; 1 in the code.
+        double_softmax: apply softmax twice in that loss, as the code does: it bounds the loss and
+            keeps its gradients small. False: ordinary cross-entropy.
+        temperature: of the loss; 0.05 in the code.
+        momentum: of the memory; 0.1 in the code.
+        seed: of the removal with ``refinement="cosine"``.
+        warmup_epochs: none in the code.
+        milestones: epochs of a stage after which the rate falls; 20 and 40 in the code.
+        kwargs: see :class:`~lightning_reid.methods.memory.MemoryModule` and
+            :class:`~lightning_reid.ReIDModule`.
+    """
+
+    def __init__(
+        self,
+        clusterer: InfomapClusterer | Clusterer | None = None,
+        local_clusterer: AgglomerativeClusterer | Clusterer | None = None,
+        local_labels: str | Path | None = None,
+        local_epochs: int = 20,
+        pivot: Literal["last", "best"] = "last",
+        refinement: Literal["constant", "cosine", "none"] = "constant",
+        normalize_cameras: bool = False,
+        score_neighbors: int = 15,
+        min_similarity: float = 0.5,
+        weight_epoch: int = 5,
+        align_epochs: int = 3,
+        align_weight: float = 1.0,
+        double_softmax: bool = True,
+        temperature: float = 0.05,
+        momentum: float = 0.1,
+        seed: int = 0,
+        warmup_epochs: int = 0,
+        milestones: Sequence[int] = (20, 40),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            temperature=temperature,
+            momentum=momentum,
+            warmup_epochs=warmup_epochs,
+            milestones=milestones,
+            **kwargs,
+        )
+        self.clusterer = self.keep_clusterer(clusterer or InfomapClusterer())
+        self.local_clusterer = self.keep_clusterer(
+            local_clusterer or AgglomerativeClusterer(), "local_clusterer"
+        )
+        # a checkpoint holds the labels themselves
+        self.hparams["local_labels"] = None
+        self.local_labels_file = local_labels
+        self.local_epochs = local_epochs
+        self.pivot = pivot
+        self.refinement = refinement
+        self.normalize_cameras = normalize_cameras
+        self.score_neighbors = score_neighbors
+        self.min_similarity = min_similarity
+        self.weight_epoch = weight_epoch
+        self.align_epochs = align_epochs
+        self.align_weight = align_weight
+        self.double_softmax = double_softmax
+        self.seed = seed
+        self.local_labels = torch.empty(0, dtype=torch.int64)
+        self.local_silhouettes = torch.empty(0)
+        self.local_cameras: list[int] = []
+        self.source: SourceWeights | None = None
+
+    def setup(self, stage: str) -> None:
+        """Read local labels, or find out which cameras stage 1 visits; remember the weights."""
+        super().setup(stage)
+        if stage != "fit":
+            return
+        datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
+        cameras = datamodule.train_cameras
+        # one local cluster in each camera says nothing against any global one
+        self.local_labels = torch.zeros_like(cameras)
+        self.local_silhouettes = torch.full((int(cameras.max()) + 1,), -torch.inf)
+        self.local_cameras = []
+        if self.local_labels_file is not None:
+            self.local_labels = load_local_labels(self.local_labels_file, datamodule.paths("train"))
+        elif self.refinement != "none":
+            self.local_cameras = self._cameras_of_stage_1(cameras)
+            self.source = SourceWeights.of(self.network)
+        self._tell_stages()
+
+    def head_size_of(self, datamodule: Any) -> int:
+        """The number of cameras."""
+        return int(datamodule.train_cameras.max()) + 1
+
+    def make_head(self, size: int) -> nn.Module:
+        """The discriminator."""
+        return CameraDiscriminator(self.network.embedding_dim, size)
+
+    def phase(self, epoch: int) -> tuple[int | None, int]:
+        """The camera of stage 1 that an epoch belongs to (None: stage 2), and its number there."""
+        turn, epoch_of_turn = divmod(epoch, max(1, self.local_epochs))
+        if turn < len(self.local_cameras):
+            return self.local_cameras[turn], epoch_of_turn
+        return None, epoch - self._local_epochs_in_all()
+
+    def learning_rate_factor(self, epoch: int) -> float:
+        """The schedule begins anew with every camera, and with stage 2."""
+        return super().learning_rate_factor(self.phase(epoch)[1])
+
+    def before_labels(self, epoch: int) -> None:
+        """Begin every camera, and stage 2, from the first weights."""
+        if epoch and self.phase(epoch)[1] == 0 and self.source is not None:
+            self.source.restore(self.network, self.trainer.optimizers)
+            if self.phase(epoch)[0] is None:
+                self._begin_stage_2()
+
+    def label(
+        self, features: Tensor, cameras: Tensor, epoch: int, known: Tensor | None = None
+    ) -> PseudoLabels:
+        """Local clusters of one camera, or refined global ones."""
+        camera, epoch = self.phase(epoch)
+        if camera is None:
+            return self._global(features, cameras, epoch)
+        own = cameras == camera
+        hard = torch.full((len(cameras),), OUTLIER, dtype=torch.int64)
+        if own.sum() < _SMALLEST_CAMERA:  # in a dry run, which sees the first images only
+            return PseudoLabels(hard)
+        made = cluster_images(
+            self.local_clusterer, features[own], cameras[own], trainer=self._trainer
+        )
+        hard[own.cpu()] = made.hard.cpu()
+        return PseudoLabels(hard, statistics={**made.statistics, "camera": float(camera)})
+
+    def _global(self, features: Tensor, cameras: Tensor, epoch: int) -> PseudoLabels:
+        if self.normalize_cameras:
+            features = camera_normalize(features, cameras)
+        neighbors = find_neighbors(self.clusterer, features, cameras, self._trainer)
+        made = cluster_images(
+            self.clusterer, features, cameras, trainer=self._trainer, neighbors=neighbors
+        )
+        clusters, statistics = made.hard.cpu(), dict(made.statistics)
+        if self.refinement != "none":
+            refined = refine_labels(
+                clusters,
+                self.local_labels[: len(clusters)],
+                cameras,
+                self._scores(features, cameras, neighbors),
+                self.pivot,
+                self_paced_probability(epoch, self._global_epochs(), self.refinement),
+                self.seed + epoch,
+            )
+            removed = (clusters.numpy() >= 0) & (refined < 0)
+            statistics["removed_share"] = float(removed.mean())
+            clusters = torch.from_numpy(refined)
+        weights = None
+        if epoch >= self.weight_epoch:
+            weights = camera_entropy_weights(clusters, cameras.cpu())
+        return PseudoLabels(
+            clusters, class_weights=weights, sampling="cameras", statistics=statistics
+        )
+
+    def adopt(self, labels: PseudoLabels, features: Tensor) -> None:
+        """Start the memory anew from the clusters' means; keep the best local labels."""
+        super().adopt(labels, features)
+        if "camera" in labels.statistics:
+            self._keep_local(labels)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """The loss over clusters and, at the start of stage 2, the discriminator's."""
+        embeddings, index, cameras = self.gather(
+            self.embed(batch["image"]), batch["index"], batch["camera"]
+        )
+        labels = self.current_labels()
+        targets = labels.hard[index]
+        with torch.autocast(embeddings.device.type, enabled=False):
+            loss = cluster_contrastive_loss(
+                embeddings, targets, self.memory, self.temperature, labels.class_weights
+            )
+            self.log("train/loss_clusters", loss)
+            loss = self._align(loss, embeddings, cameras)
+        self.log("train/loss", loss, prog_bar=True)
+        return {"loss": loss, "embeddings": embeddings, "targets": targets}
+
+    def training_state(self) -> dict[str, Any]:
+        """Memory, local labels, and the first weights while they are needed."""
+        state = {
+            **super().training_state(),
+            "local_labels": self.local_labels,
+            "local_silhouettes": self.local_silhouettes,
+        }
+        return state if self.source is None else {**state, "source": self.source.weights}
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`training_state` gave."""
+        super().load_training_state(state)
+        self.local_labels = state["local_labels"].cpu()
+        self.local_silhouettes = state["local_silhouettes"].cpu()
+        self.source = SourceWeights(state["source"]) if "source" in state else None
+
+    def _align(self, loss: Tensor, embeddings: Tensor, cameras: Tensor) -> Tensor:
+        """Add the discriminator's loss where it is due."""
+        head = self.current_head()
+        camera, epoch = self.phase(self.current_epoch)
+        if camera is not None or epoch >= self.align_epochs:
+            return keep_in_graph(loss, head)
+        alignment = camera_alignment_loss(head(embeddings), cameras, self.double_softmax)
+        self.log("train/loss_cameras", alignment)
+        return loss + self.align_weight * alignment
+
+    def _keep_local(self, labels: PseudoLabels) -> None:
+        """Keep a camera's clusters if they are the best separated ones so far."""
+        camera = int(labels.statistics["camera"])
+        silhouette = labels.statistics.get("silhouette", float("nan"))
+        # where nothing tells, as with k-means, the latest stay
+        if not silhouette <= self.local_silhouettes[camera]:
+            own = labels.hard.cpu() >= 0
+            self.local_labels[own] = labels.hard.cpu()[own]
+            self.local_silhouettes[camera] = silhouette
+
+    def _scores(self, features: Tensor, cameras: Tensor, neighbors: Neighbors) -> Any:
+        """How central each image is; the neighbours that Infomap had are not sought again."""
+        searcher = InfomapClusterer(k=self.score_neighbors)
+        same = type(self.clusterer) is InfomapClusterer and self.clusterer.k == searcher.k
+        if not same:
+            neighbors = find_neighbors(searcher, features, cameras, self._trainer)
+        distances, indices = neighbors
+        return graph_scores((distances, indices), self.min_similarity)
+
+    def _begin_stage_2(self) -> None:
+        """Let go of the first weights, take a new discriminator, write the local labels."""
+        self.source = None
+        self._renew(self.current_head())
+        file = Path(self.trainer.log_dir or self.trainer.default_root_dir, LOCAL_LABELS)
+        if self.trainer.is_global_zero:
+            datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
+            paths, cameras = datamodule.paths("train"), datamodule.train_cameras
+            save_local_labels(file, paths, self.local_labels, cameras)
+        rank_zero_info(f"Local labels written to {file}; --model.local_labels reads them")
+
+    def _renew(self, head: nn.Module) -> None:
+        """Draw weights anew, in place: through stage 1 weight decay alone has moved them."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            new = self.make_head(self.head_size)
+        head.load_state_dict(new.state_dict())
+
+    def _cameras_of_stage_1(self, cameras: Tensor) -> list[int]:
+        """Cameras with images enough for two clusters."""
+        numbers: list[int] = (cameras.bincount() >= _SMALLEST_CAMERA).nonzero()[:, 0].tolist()
+        return numbers
+
+    def _local_epochs_in_all(self) -> int:
+        return self.local_epochs * len(self.local_cameras)
+
+    def _global_epochs(self) -> int:
+        """Epochs of stage 2."""
+        return (self.trainer.max_epochs or 0) - self._local_epochs_in_all()
+
+    def _tell_stages(self) -> None:
+        local, total = self._local_epochs_in_all(), self.trainer.max_epochs or 0
+        if self.trainer.fast_dev_run or not local or total < 0:  # type: ignore[attr-defined]
+            return
+        if total <= local:
+            raise InputError(
+                f"max_epochs={total} leaves nothing for stage 2: {len(self.local_cameras)} cameras "
+                f"take {self.local_epochs} epochs each; raise --trainer.max_epochs, lower "
+                "--model.local_epochs, or give --model.local_labels"
+            )
+        rank_zero_info(
+            f"CALR: {self.local_epochs} epochs for each of {len(self.local_cameras)} cameras, then "
+            f"{total - local} over all"
+        )

@@ -1,0 +1,88 @@
+"""Layers whose size the data decides: classifiers, discriminators."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_reid.errors import InputError
+from lightning_reid.methods.base import ReIDModule
+
+
+class HeadModule(ReIDModule):
+    """Base of methods with a head: a layer behind the embedding that only training needs.
+
+    The head is made once the data is known, before the optimizer is, or with the size that a
+    checkpoint tells; from then on its parameters stay the same objects.
+
+    Attributes:
+        head: the layer; None until it is made.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.head: nn.Module | None = None
+        self.head_size = 0
+
+    @abstractmethod
+    def head_size_of(self, datamodule: Any) -> int:
+        """The size that the training data asks for, such as its number of classes."""
+
+    def make_head(self, size: int) -> nn.Module:
+        """A head for so many classes; by default a linear layer without bias."""
+        return nn.Linear(self.network.embedding_dim, size, bias=False)
+
+    def configure_model(self) -> None:
+        """Make the head for the data at hand."""
+        if self._trainer is None or self._trainer.state.fn != "fit":
+            return
+        size = self.head_size_of(self._trainer.datamodule)  # type: ignore[attr-defined]
+        if self.head is None or size != self.head_size:
+            self._set_head(size)
+
+    def current_head(self) -> Any:
+        """The head.
+
+        Raises:
+            RuntimeError: if there is none yet.
+        """
+        if self.head is None:
+            raise RuntimeError(f"{type(self).__name__} has no head before a Trainer fits it")
+        return self.head
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the size of the head."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["lightning_reid"]["head_size"] = self.head_size
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore labels and training state; make the head if there is none.
+
+        Raises:
+            InputError: if the checkpoint was written by another method or for other data.
+        """
+        super().on_load_checkpoint(checkpoint)
+        size = checkpoint["lightning_reid"]["head_size"]
+        if self.head is None:
+            self._set_head(size)
+        elif size != self.head_size:
+            raise InputError(
+                f"the checkpoint was trained on data with {size} classes, this data has "
+                f"{self.head_size}; go on with the same data, or start from its backbone with "
+                "--model.weights=<file>"
+            )
+
+    def _set_head(self, size: int) -> None:
+        self.head_size = size
+        self.head = self.make_head(size).to(self.device) if size else None
+
+
+def keep_in_graph(loss: Tensor, module: nn.Module) -> Tensor:
+    """The same loss, of which a module that took no part is a part nevertheless.
+
+    DDP waits for a gradient of every parameter.
+    """
+    return loss + 0 * torch.stack([p.sum() for p in module.parameters()]).sum()

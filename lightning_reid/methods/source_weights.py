@@ -1,0 +1,32 @@
+"""Beginning again, in place, from the weights that a run began with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+class SourceWeights:
+    """The weights of a module at the start of a run.
+
+    Args:
+        weights: by name, as in ``state_dict``.
+    """
+
+    def __init__(self, weights: dict[str, Tensor]) -> None:
+        self.weights = weights
+
+    @classmethod
+    def of(cls, module: nn.Module) -> SourceWeights:
+        """Remember the weights that a module has now, on the CPU."""
+        return cls({k: v.detach().to("cpu", copy=True) for k, v in module.state_dict().items()})
+
+    @torch.no_grad()
+    def restore(self, module: nn.Module, optimizers: Iterable[Optimizer]) -> None:
+        """Give a module the weights back, in place, and let its optimizers forget what they saw."""
+        module.load_state_dict(self.weights)
+        for optimizer in optimizers:
+            optimizer.state.clear()

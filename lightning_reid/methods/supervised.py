@@ -1,0 +1,79 @@
+"""The supervised baseline, and the source model of methods that start from another data set."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from lightning_reid.datamodules.base import Supervision
+from lightning_reid.labels import PseudoLabels
+from lightning_reid.losses import batch_hard_triplet_loss
+from lightning_reid.methods.base import Batch
+from lightning_reid.methods.head import HeadModule
+
+
+class Supervised(HeadModule):
+    """Cross-entropy over identities and batch-hard triplets ("strong baseline", Luo et al. 2019).
+
+    Sees the identities of its training images. It bounds what label-free methods can reach on a
+    data set, and ``--model.weights=<its checkpoint>`` starts another method from its backbone.
+    The triplets compare pooled features, the classifier takes what the neck makes of them.
+
+    Args:
+        label_smoothing: of the cross-entropy; 0.1 in the paper.
+        margin: of the triplets, in the Euclidean distance of pooled features; 0.3 in the paper.
+        triplet_weight: of the triplet loss; 1 in the paper.
+        kwargs: see :class:`~lightning_reid.ReIDModule`.
+    """
+
+    supervision: ClassVar[Supervision] = "full"
+
+    def __init__(
+        self,
+        label_smoothing: float = 0.1,
+        margin: float = 0.3,
+        triplet_weight: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.label_smoothing = label_smoothing
+        self.margin = margin
+        self.triplet_weight = triplet_weight
+
+    def head_size_of(self, datamodule: Any) -> int:
+        """The number of identities."""
+        return int(datamodule.training_labels(self.supervision).max()) + 1
+
+    def labels_due(self, epoch: int) -> bool:
+        """Once: the labels are given."""
+        return epoch == 0
+
+    def label(
+        self, features: Tensor, cameras: Tensor, epoch: int, known: Tensor | None = None
+    ) -> PseudoLabels:
+        """The identities."""
+        if known is None:
+            raise ValueError("Supervised needs the identities of the training images")
+        return PseudoLabels(known)
+
+    def adopt(self, labels: PseudoLabels, features: Tensor) -> None:
+        """Keep the identities."""
+        self.labels = labels.to(self.device)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Both losses on the batch of all ranks."""
+        pooled = self.network.features(batch["image"])
+        pooled, projected, index = self.gather(pooled, self.network.project(pooled), batch["index"])
+        labels = self.current_labels()
+        identities = labels.hard[index]
+        with torch.autocast(pooled.device.type, enabled=False):
+            logits = self.current_head()(projected)
+            classification = cross_entropy(logits, identities, label_smoothing=self.label_smoothing)
+            triplets = batch_hard_triplet_loss(pooled, identities, self.margin)
+        loss: Tensor = classification + self.triplet_weight * triplets
+        self.log_dict({"train/loss_identities": classification, "train/loss_triplets": triplets})
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
