@@ -100,7 +100,14 @@ def main() -> None:
         for name in arguments.rows or rows:
             config, options = rows[name]
             before, after = train(arguments, config, (*options, *further), seed)
-            print(seed, name, further, before["mAP"], *(round(100*after[k],1) for k in SHOWN), flush=True)
+            print(
+                seed,
+                name,
+                further,
+                before["mAP"],
+                *(round(100 * after[k], 1) for k in SHOWN),
+                flush=True,
+            )
 
 
 def train(
@@ -121,7 +128,13 @@ def train(
             f"--seed_everything={seed}",
             f"--run_dir={folder}/run",
         ]
-        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL if not os.environ.get("LOUD") else None, stderr=subprocess.DEVNULL if not os.environ.get("LOUD") else None)
+        subprocess.run(
+            command,
+            check=True,
+            env=environment,
+            stdout=subprocess.DEVNULL if not os.environ.get("LOUD") else None,
+            stderr=subprocess.DEVNULL if not os.environ.get("LOUD") else None,
+        )
         with (Path(folder) / "run" / "metrics.csv").open() as file:
             tests = [row for row in csv.DictReader(file) if row["test/mAP"]]
     before, after = ({name: float(row[f"test/{name}"]) for name in SHOWN} for row in tests)

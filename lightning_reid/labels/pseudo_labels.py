@@ -83,10 +83,9 @@ class PseudoLabels:
 
     def to(self, device: torch.device | str) -> PseudoLabels:
         """The same labels with every tensor on a device."""
-        state = self.state_dict().items()
-        return self.from_state_dict(
-            {k: v.to(device) if isinstance(v, Tensor) else v for k, v in state}
-        )
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved = {k: v.to(device) for k, v in values.items() if isinstance(v, Tensor)}
+        return PseudoLabels(**{**values, **moved})
 
     def __len__(self) -> int:
         return len(self.hard)
@@ -111,12 +110,20 @@ class PseudoLabels:
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain types only, so that a checkpoint loads without running code."""
         state = {f.name: getattr(self, f.name) for f in fields(self)}
+        if self.soft is not None and self.soft.is_sparse:
+            # loading a sparse tensor warns and checks what need not be checked
+            soft = self.soft.coalesce()
+            state["soft"] = [soft.indices(), soft.values(), *soft.shape]
         return {**state, "statistics": {k: float(v) for k, v in self.statistics.items()}}
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Any]) -> PseudoLabels:
         """The labels that :meth:`state_dict` described."""
-        return cls(**state)
+        soft = state.get("soft")
+        if isinstance(soft, list):
+            places, values, *shape = soft
+            soft = torch.sparse_coo_tensor(places, values, shape, check_invariants=True)
+        return cls(**{**state, "soft": soft})
 
 
 def _count(labels: Tensor) -> int:

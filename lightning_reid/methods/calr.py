@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pytorch_lightning.utilities import rank_zero_info
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
 from lightning_reid.clustering import camera_normalize, graph_scores
@@ -41,6 +41,7 @@ from lightning_reid.models import CameraDiscriminator
 
 LOCAL_LABELS = "local_labels.npz"
 
+_LOCAL_EPOCHS = 20
 _SMALLEST_CAMERA = 10  # images: enough for two clusters of five
 
 
@@ -68,7 +69,9 @@ class CALR(MemoryModule, HeadModule):
         local_labels: file of local labels to use instead of stage 1, as this method writes them
             into the run folder (``local_labels.npz``) or as the authors published them; see
             :func:`~lightning_reid.labels.load_local_labels`.
-        local_epochs: epochs of stage 1 for each camera; 20 in the published command.
+        local_epochs: epochs of stage 1 for each camera. None: 20, as in the published command, but
+            never more than half of all epochs for all cameras; where that is not one for each,
+            there is no stage 1 and nothing is refined, with a warning.
         pivot: ``"last"``, the last image of the cluster whose score is above the mean of all (what
             the code does), or ``"best"``, the one with the highest score (what it seems to mean).
         refinement: ``"constant"`` removes every such member (the code), ``"cosine"`` with a
@@ -96,7 +99,7 @@ class CALR(MemoryModule, HeadModule):
         clusterer: InfomapClusterer | Clusterer | None = None,
         local_clusterer: AgglomerativeClusterer | Clusterer | None = None,
         local_labels: str | Path | None = None,
-        local_epochs: int = 20,
+        local_epochs: int | None = None,
         pivot: Literal["last", "best"] = "last",
         refinement: Literal["constant", "cosine", "none"] = "constant",
         normalize_cameras: bool = False,
@@ -127,7 +130,10 @@ class CALR(MemoryModule, HeadModule):
         # a checkpoint holds the labels themselves
         self.hparams["local_labels"] = None
         self.local_labels_file = local_labels
-        self.local_epochs = local_epochs
+        if local_epochs is not None and local_epochs < 1:
+            raise InputError(f"local_epochs must be at least 1, not {local_epochs}")
+        self.wanted_local_epochs = local_epochs
+        self.local_epochs = 0
         self.pivot = pivot
         self.refinement = refinement
         self.normalize_cameras = normalize_cameras
@@ -157,9 +163,7 @@ class CALR(MemoryModule, HeadModule):
         if self.local_labels_file is not None:
             self.local_labels = load_local_labels(self.local_labels_file, datamodule.paths("train"))
         elif self.refinement != "none":
-            self.local_cameras = self._cameras_of_stage_1(cameras)
-            self.source = SourceWeights.of(self.network)
-        self._tell_stages()
+            self._plan_stage_1(cameras)
 
     def head_size_of(self, datamodule: Any) -> int:
         """The number of cameras."""
@@ -171,10 +175,11 @@ class CALR(MemoryModule, HeadModule):
 
     def phase(self, epoch: int) -> tuple[int | None, int]:
         """The camera of stage 1 that an epoch belongs to (None: stage 2), and its number there."""
-        turn, epoch_of_turn = divmod(epoch, max(1, self.local_epochs))
-        if turn < len(self.local_cameras):
-            return self.local_cameras[turn], epoch_of_turn
-        return None, epoch - self._local_epochs_in_all()
+        own = self._local_epochs_in_all()
+        if epoch >= own:
+            return None, epoch - own
+        turn, epoch_of_turn = divmod(epoch, self.local_epochs)
+        return self.local_cameras[turn], epoch_of_turn
 
     def learning_rate_factor(self, epoch: int) -> float:
         """The schedule begins anew with every camera, and with stage 2."""
@@ -255,11 +260,13 @@ class CALR(MemoryModule, HeadModule):
         return {"loss": loss, "embeddings": embeddings, "targets": targets}
 
     def training_state(self) -> dict[str, Any]:
-        """Memory, local labels, and the first weights while they are needed."""
+        """Memory, local labels, how far stage 1 is, the first weights while they are needed."""
         state = {
             **super().training_state(),
             "local_labels": self.local_labels,
             "local_silhouettes": self.local_silhouettes,
+            "local_cameras": self.local_cameras,
+            "local_epochs": self.local_epochs,
         }
         return state if self.source is None else {**state, "source": self.source.weights}
 
@@ -268,6 +275,9 @@ class CALR(MemoryModule, HeadModule):
         super().load_training_state(state)
         self.local_labels = state["local_labels"].cpu()
         self.local_silhouettes = state["local_silhouettes"].cpu()
+        # as planned when the run began: it may have been made longer since
+        self.local_cameras = state["local_cameras"]
+        self.local_epochs = state["local_epochs"]
         self.source = SourceWeights(state["source"]) if "source" in state else None
 
     def _align(self, loss: Tensor, embeddings: Tensor, cameras: Tensor) -> Tensor:
@@ -317,10 +327,29 @@ class CALR(MemoryModule, HeadModule):
             new = self.make_head(self.head_size)
         head.load_state_dict(new.state_dict())
 
-    def _cameras_of_stage_1(self, cameras: Tensor) -> list[int]:
-        """Cameras with images enough for two clusters."""
-        numbers: list[int] = (cameras.bincount() >= _SMALLEST_CAMERA).nonzero()[:, 0].tolist()
-        return numbers
+    def _plan_stage_1(self, cameras: Tensor) -> None:
+        """Decide which cameras are visited, and for how many epochs."""
+        enough = (cameras.bincount() >= _SMALLEST_CAMERA).nonzero()[:, 0].tolist()
+        total = self.trainer.max_epochs or -1
+        longest = total // 2 // max(1, len(enough)) if total > 0 else _LOCAL_EPOCHS
+        self.local_epochs = self.wanted_local_epochs or min(_LOCAL_EPOCHS, longest)
+        if not self.local_epochs:
+            rank_zero_warn(
+                f"CALR: {total} epochs are too few to learn {len(enough)} cameras by themselves "
+                "first: clusters will not be refined; raise --trainer.max_epochs or give "
+                "--model.local_labels"
+            )
+            return
+        self.local_cameras = enough
+        self.source = SourceWeights.of(self.network)
+        local = self._local_epochs_in_all()
+        if 0 < total <= local and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            raise InputError(
+                f"max_epochs={total} leaves nothing for stage 2: {len(enough)} cameras take "
+                f"{self.local_epochs} epochs each; raise --trainer.max_epochs, lower "
+                "--model.local_epochs, or give --model.local_labels"
+            )
+        rank_zero_info(f"CALR: {self.local_epochs} epochs in each of {len(enough)} cameras first")
 
     def _local_epochs_in_all(self) -> int:
         return self.local_epochs * len(self.local_cameras)
@@ -328,18 +357,3 @@ class CALR(MemoryModule, HeadModule):
     def _global_epochs(self) -> int:
         """Epochs of stage 2."""
         return (self.trainer.max_epochs or 0) - self._local_epochs_in_all()
-
-    def _tell_stages(self) -> None:
-        local, total = self._local_epochs_in_all(), self.trainer.max_epochs or 0
-        if self.trainer.fast_dev_run or not local or total < 0:  # type: ignore[attr-defined]
-            return
-        if total <= local:
-            raise InputError(
-                f"max_epochs={total} leaves nothing for stage 2: {len(self.local_cameras)} cameras "
-                f"take {self.local_epochs} epochs each; raise --trainer.max_epochs, lower "
-                "--model.local_epochs, or give --model.local_labels"
-            )
-        rank_zero_info(
-            f"CALR: {self.local_epochs} epochs for each of {len(self.local_cameras)} cameras, then "
-            f"{total - local} over all"
-        )

@@ -193,7 +193,9 @@ def _tensor(soft: Any) -> Tensor:
     rows = soft.tocoo()
     places = torch.from_numpy(np.stack([rows.row, rows.col]).astype(np.int64))
     values = torch.from_numpy(rows.data)
-    return torch.sparse_coo_tensor(places, values, rows.shape, is_coalesced=True)
+    return torch.sparse_coo_tensor(
+        places, values, rows.shape, is_coalesced=True, check_invariants=True
+    )
 
 
 def _array(soft: Tensor, rows: Tensor) -> Any:
