@@ -1,16 +1,18 @@
-"""Whether each method learns, against no training, its own ablations and full supervision.
+r"""Whether each method learns, against no training, its own ablations and full supervision.
 
-    python benchmarks/learning.py real --root ../shared/data/pku_reid --torch-home ../shared/weights
-    python benchmarks/learning.py drawn --seeds 0 1 2
+    python benchmarks/learning.py real --root ../shared/data/pku_reid \
+        --torch-home ../shared/weights --json benchmarks/results/learning_real.json
+    python benchmarks/learning.py drawn --seeds 0 1 2 --json benchmarks/results/learning_drawn.json
 
 ``real`` takes a folder in Market-1501 layout, an ImageNet MobileNetV2 at 128 x 64, and 30 epochs of
-25 batches of 32. ``drawn`` takes SyntheticPersons with a ResNet-18 from random weights at 64 x 32,
-in runs of about a minute. Every row is a run of the command line; rows that are in the JSON file
-already are kept, so that a long table can be made in pieces (``--rows``, ``--seeds``).
+25 batches of 32. ``drawn`` takes SyntheticPersons and a ResNet-18 from random weights at 64 x 32,
+in runs of about a minute. Every run is one of the command line. A run that is in the JSON file
+already is not repeated, so that a long table can be made in pieces (``--rows``, ``--seeds``).
 
-Settings that differ from the published ones were chosen without identities: features are
-camera-normalised before clustering, since otherwise hardly any cluster spans two cameras (the log
-shows it); there are never more online positives than cameras; schedules are shortened alike.
+What differs from the published settings was chosen without identities: features are
+camera-normalised before labels are made, since otherwise hardly any cluster spans two cameras (the
+log shows it); there are never more online positives than cameras; schedules are shortened, for all
+methods alike. Reliable and soft labels start from a model of other people, who are drawn ones here.
 """
 
 from __future__ import annotations
@@ -23,122 +25,203 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import measurement  # noqa
+from measurement import environment, report
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 SHOWN = ("mAP", "rank1", "camera_normalized/mAP", "camera_normalized/rank1")
-UNTRAINED = "untrained"
+ON_CPU = ("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false")
 
-COMMON = {
-    "real": (
-        f"--config={CONFIGS}/data/market1501.yaml",
-        "--model.backbone=mobilenet_v2",
-        "--data.size=[128,64]",
-        "--data.augmentation.pad=5",
-        "--data.batches_per_epoch=25",
-        "--trainer.max_epochs=30",
+
+class Run(NamedTuple):
+    """What a row of a table runs.
+
+    Attributes:
+        method: name of its config.
+        options: of the command line.
+        from_source: starts from a model of other, labelled people.
+    """
+
+    method: str
+    options: tuple[str, ...]
+    from_source: bool = False
+
+
+class Kind(NamedTuple):
+    """What the rows of a table share, and how methods are fitted to it."""
+
+    data: str
+    network: tuple[str, ...]
+    images: tuple[str, ...]
+    epochs: int
+    source_epochs: int
+    o2cap: tuple[str, ...] = ()
+    calr: tuple[str, ...] = ()
+    pcsl: tuple[str, ...] = ()
+    reliable_soft: tuple[str, ...] = ()
+    schedule: tuple[str, ...] = ()
+
+
+KINDS = {
+    "real": Kind(
+        data="market1501",
+        network=("--model.backbone=mobilenet_v2",),
+        images=("--data.size=[128,64]", "--data.augmentation.pad=5"),
+        epochs=30,
+        source_epochs=30,
+        o2cap=("--model.num_positives=2",),
+        calr=("--model.local_epochs=4",),
+        pcsl=("--model.soft_epoch=8",),
+        reliable_soft=("--model.epochs_per_round=10",),
+        schedule=("--model.warmup_epochs=3", "--model.milestones=[20]"),
     ),
-    "drawn": (
-        f"--config={CONFIGS}/data/synthetic_persons.yaml",
-        "--model.backbone=resnet18",
-        "--model.weights=null",
-        "--data.size=[64,32]",
-        "--data.augmentation.pad=3",
-        "--data.batches_per_epoch=25",
-        "--data.num_workers=0",
-        "--trainer.max_epochs=16",
+    "drawn": Kind(
+        data="synthetic_persons",
+        network=("--model.backbone=resnet18", "--model.weights=null"),
+        images=("--data.size=[64,32]", "--data.augmentation.pad=3", "--data.num_workers=0"),
+        epochs=16,
+        source_epochs=16,
+        calr=("--model.local_epochs=1",),
+        pcsl=("--model.soft_epoch=4",),
+        reliable_soft=("--model.epochs_per_round=8",),
+        schedule=("--model.warmup_epochs=2", "--model.milestones=[12]"),
     ),
 }
-"""What all rows of a table share."""
+NORMALIZED = "--model.normalize_cameras=true"
+SUN_AND_JUNG = (
+    NORMALIZED,
+    "--data.augmentation.flip=0",
+    "--data.augmentation.pad=0",
+    "--data.augmentation.erase=0",
+    "--data.augmentation.rotate=20",
+    "--data.augmentation.shift=0.2",
+)
 
-LABEL_FREE = ("--model.normalize_cameras=true",)
-SHORT_SCHEDULE = {
-    "real": ("--model.warmup_epochs=3", "--model.milestones=[20]"),
-    "drawn": ("--model.warmup_epochs=2", "--model.milestones=[12]"),
-}
-POSITIVES = {"real": ("--model.num_positives=2",), "drawn": ()}
-STAGES = {"real": ("--model.local_epochs=4",), "drawn": ("--model.local_epochs=1",)}
-SOFT_EPOCH = {"real": ("--model.soft_epoch=8",), "drawn": ("--model.soft_epoch=4",)}
 
-
-def rows_of(kind: str) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """The rows of a table: name, then config of the method and options."""
-    o2cap = (*LABEL_FREE, *POSITIVES[kind])
-    calr = (*LABEL_FREE, *STAGES[kind], *SHORT_SCHEDULE[kind])
-    pcsl = (*SOFT_EPOCH[kind], *SHORT_SCHEDULE[kind])
-    intra_only = ("--model.soft_weight=0", "--model.soft_triplet_weight=0")
+def runs_of(kind: Kind) -> dict[str, Run]:
+    """The rows of a table."""
+    o2cap = (NORMALIZED, *kind.o2cap)
+    calr = (NORMALIZED, *kind.calr, *kind.schedule)
+    pcsl = (NORMALIZED, *kind.pcsl, *kind.schedule)
+    reliable_soft = (*kind.reliable_soft, *SUN_AND_JUNG)
+    within = ("--model.soft_weight=0", "--model.soft_triplet_weight=0")
     return {
-        "O2CAP": ("o2cap", o2cap),
-        "O2CAP without online loss": ("o2cap", (*o2cap, "--model.online_weight=0")),
-        "O2CAP without offline loss": ("o2cap", (*o2cap, "--model.offline_weight=0")),
-        "CAP": ("cap", LABEL_FREE),
-        "CALR": ("calr", calr),
-        "CALR without refinement": ("calr", (*calr, "--model.refinement=none")),
-        "CALR without alignment": ("calr", (*calr, "--model.align_epochs=0")),
-        "PCSL": ("pcsl", pcsl),
-        "PCSL with labels within cameras only": ("pcsl", (*pcsl, *intra_only)),
-        "full supervision": ("supervised", SHORT_SCHEDULE[kind]),
+        "O2CAP": Run("o2cap", o2cap),
+        "O2CAP without online loss": Run("o2cap", (*o2cap, "--model.online_weight=0")),
+        "O2CAP without offline loss": Run("o2cap", (*o2cap, "--model.offline_weight=0")),
+        "CAP": Run("cap", (NORMALIZED,)),
+        "CALR": Run("calr", calr),
+        "CALR without refinement": Run("calr", (*calr, "--model.refinement=none")),
+        "CALR without alignment": Run("calr", (*calr, "--model.align_epochs=0")),
+        "reliable and soft labels": Run("reliable_soft", reliable_soft, from_source=True),
+        "reliable labels only": Run(
+            "reliable_soft", (*reliable_soft, "--model.soft=false"), from_source=True
+        ),
+        "PCSL": Run("pcsl", pcsl),
+        "PCSL, within cameras only": Run("pcsl", (*pcsl, *within)),
+        "full supervision": Run("supervised", kind.schedule),
     }
 
 
 def main() -> None:
-    """Train what is missing in the table and show it."""
+    """Make the runs that the table lacks, and show it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=COMMON)
-    parser.add_argument("--root", help="folder of the data; drawn if it is not there")
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("--root", help="folder of the images; drawn if it is not there")
     parser.add_argument("--torch-home", help="where pretrained weights lie, if not at home")
-    parser.add_argument("--rows", nargs="*", help="default: all")
+    parser.add_argument("--rows", nargs="*", help="all by default; none shows the table")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--json", type=Path)
-    arguments, further = parser.parse_known_args()
-    print(arguments, further)
-    rows = rows_of(arguments.kind)
-    for seed in arguments.seeds:
-        for name in arguments.rows or rows:
-            config, options = rows[name]
-            before, after = train(arguments, config, (*options, *further), seed)
-            print(
-                seed,
-                name,
-                further,
-                before["mAP"],
-                *(round(100 * after[k], 1) for k in SHOWN),
-                flush=True,
-            )
-
-
-def train(
-    arguments: argparse.Namespace, config: str, options: Sequence[str], seed: int
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Test results of the untrained and of the trained network."""
-    environment = dict(os.environ)
+    parser.add_argument("--sources", type=Path, default=Path("runs/sources"))
+    parser.add_argument("--json", type=Path, required=True)
+    arguments = parser.parse_args()
+    kind = KINDS[arguments.kind]
+    runs = runs_of(kind)
     if arguments.torch_home:
-        environment["TORCH_HOME"] = arguments.torch_home
+        os.environ["TORCH_HOME"] = str(Path(arguments.torch_home).resolve())
+    records = json.loads(arguments.json.read_text())["runs"] if arguments.json.is_file() else []
+    for seed in arguments.seeds:
+        for name in runs if arguments.rows is None else arguments.rows:
+            if any(r["row"] == name and r["seed"] == seed for r in records):
+                continue
+            records += measured(name, runs[name], kind, seed, arguments)
+            write(arguments.kind, records, arguments.json)
+    show(arguments.kind, [UNTRAINED, UNTRAINED_SOURCE, *runs], records)
+
+
+UNTRAINED = "untrained"
+UNTRAINED_SOURCE = "source model, not trained here"
+
+
+def measured(
+    name: str, run: Run, kind: Kind, seed: int, arguments: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """Results of a run, and of the network that it began with."""
+    options = [*kind.network, *kind.images, *run.options]
+    options += ["--data.batches_per_epoch=25", f"--trainer.max_epochs={kind.epochs}"]
+    options += [f"--data.root={arguments.root}"] if arguments.root else []
+    if run.from_source:
+        options.append(f"--model.weights={source_model(kind, seed, arguments)}")
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            *(sys.executable, "-m", "lightning_reid", "fit"),
-            f"--config={CONFIGS}/methods/{config}.yaml",
-            *COMMON[arguments.kind],
-            *([f"--data.root={arguments.root}"] if arguments.root else []),
-            *("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"),
-            *options,
-            f"--seed_everything={seed}",
-            f"--run_dir={folder}/run",
-        ]
-        subprocess.run(
-            command,
-            check=True,
-            env=environment,
-            stdout=subprocess.DEVNULL if not os.environ.get("LOUD") else None,
-            stderr=subprocess.DEVNULL if not os.environ.get("LOUD") else None,
-        )
-        with (Path(folder) / "run" / "metrics.csv").open() as file:
+        fit(run.method, kind.data, seed, Path(folder, "run"), options)
+        with Path(folder, "run", "metrics.csv").open() as file:
             tests = [row for row in csv.DictReader(file) if row["test/mAP"]]
-    before, after = ({name: float(row[f"test/{name}"]) for name in SHOWN} for row in tests)
-    return before, after
+    before, after = ({key: float(row[f"test/{key}"]) for key in SHOWN} for row in tests)
+    first = UNTRAINED_SOURCE if run.from_source else UNTRAINED
+    told = [option for option in options if "root" not in option and "weights=" not in option]
+    return [
+        {"row": first, "seed": seed, **before},
+        {"row": name, "seed": seed, **after, "config": run.method, "options": told},
+    ]
+
+
+def source_model(kind: Kind, seed: int, arguments: argparse.Namespace) -> Path:
+    """Checkpoint of a model of other people, all of them labelled; trained if it is not there."""
+    folder = arguments.sources / f"{arguments.kind}-{seed}"
+    checkpoint = folder.resolve() / "checkpoints" / "last.ckpt"
+    if not checkpoint.is_file():
+        options = [*kind.network, *kind.images, *kind.schedule, "--model.neck=false"]
+        options += ["--data.drawing_seed=1", f"--data.root={arguments.sources / 'other_persons'}"]
+        options += [
+            "--data.batches_per_epoch=25",
+            f"--trainer.max_epochs={kind.source_epochs}",
+            "--evaluate=false",
+        ]
+        fit("supervised", "synthetic_persons", seed, folder, options)
+    return checkpoint
+
+
+def fit(method: str, data: str, seed: int, folder: Path, options: list[str]) -> None:
+    """Run the command line; what it says goes into a file."""
+    command = [sys.executable, "-m", "lightning_reid", "fit"]
+    command += [f"--config={CONFIGS}/methods/{method}.yaml", f"--config={CONFIGS}/data/{data}.yaml"]
+    command += [*ON_CPU, *options, f"--seed_everything={seed}", f"--run_dir={folder}"]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    said = folder.with_suffix(".log")
+    with said.open("w") as output:
+        done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}\nfailed:\n{said.read_text()[-3000:]}")
+
+
+def write(kind: str, records: list[dict[str, Any]], file: Path) -> None:
+    """Keep what has been measured so far."""
+    records[:] = {(r["row"], r["seed"]): r for r in records}.values()
+    content = {"kind": kind, "runs": records, "environment": environment()}
+    file.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def show(kind: str, names: list[str], records: list[dict[str, Any]]) -> None:
+    """Means over the seeds, in percent."""
+    rows = []
+    for name in names:
+        of_row = [r for r in records if r["row"] == name]
+        if of_row:
+            means = (100 * statistics.mean(r[key] for r in of_row) for key in SHOWN)
+            seeds = " ".join(f"{100 * r['mAP']:.1f}" for r in of_row)
+            rows.append((name, *means, seeds))
+    report(f"{kind}: mean over seeds, %", ("row", *SHOWN, "mAP of each seed"), rows)
 
 
 if __name__ == "__main__":

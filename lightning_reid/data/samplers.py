@@ -63,10 +63,7 @@ class LabelSampler(DistributedSampler[Any]):
         rank: int = 0,
     ) -> None:
         super().__init__(dataset, num_replicas, rank, seed=seed)
-        if images_per_group < 1 or batch_size % images_per_group:
-            raise ValueError(
-                f"batch_size={batch_size} is not a multiple of images_per_group={images_per_group}"
-            )
+        _require_multiple(batch_size, images_per_group)
         self.batch_size = batch_size
         self.images_per_group = images_per_group
         self.num_batches = num_batches
@@ -74,7 +71,11 @@ class LabelSampler(DistributedSampler[Any]):
         self._draw_pass: Callable[[np.random.Generator], Indices] | None = None
 
     def assign(
-        self, groups: Tensor, sampling: Sampling = "groups", cameras: Tensor | None = None
+        self,
+        groups: Tensor,
+        sampling: Sampling = "groups",
+        cameras: Tensor | None = None,
+        images_per_group: int | None = None,
     ) -> None:
         """Draw from these groups from the next epoch on.
 
@@ -82,7 +83,10 @@ class LabelSampler(DistributedSampler[Any]):
             groups: ``(N,)`` int64, -1 is never drawn.
             sampling: how, see the class.
             cameras: ``(N,)``; needed to draw by ``"cameras"``.
+            images_per_group: instead of K, until labels are assigned again.
         """
+        count = images_per_group or self.images_per_group
+        _require_multiple(self.batch_size, count)
         labels = groups.cpu().numpy()
         size = len(self.dataset)  # type: ignore[arg-type]
         if len(labels) != size:
@@ -94,12 +98,12 @@ class LabelSampler(DistributedSampler[Any]):
         if sampling == "images":
             self._draw_pass = partial(_draw_images, members)
         elif sampling == "groups":
-            self._draw_pass = partial(_draw_groups, members, numbers, self.images_per_group)
+            self._draw_pass = partial(_draw_groups, members, numbers, count)
         elif cameras is None:
             raise ValueError("drawing images of other cameras needs the cameras")
         else:
             own = cameras.cpu().numpy()[members]
-            self._draw_pass = partial(_draw_cameras, members, numbers, own, self.images_per_group)
+            self._draw_pass = partial(_draw_cameras, members, numbers, own, count)
 
     def __len__(self) -> int:
         return self.num_batches * self.batch_size
@@ -140,6 +144,13 @@ class ShardSampler(DistributedSampler[Any]):
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._indices)
+
+
+def _require_multiple(batch_size: int, images_per_group: int) -> None:
+    if images_per_group < 1 or batch_size % images_per_group:
+        raise ValueError(
+            f"batch_size={batch_size} is not a multiple of images_per_group={images_per_group}"
+        )
 
 
 def _draw_images(members: Indices, rng: np.random.Generator) -> Indices:

@@ -186,7 +186,9 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         Raises:
             ValueError: if there are more or fewer labels than training images.
         """
-        self.sampler.assign(labels.groups, labels.sampling, self.train_cameras)
+        self.sampler.assign(
+            labels.groups, labels.sampling, self.train_cameras, labels.images_per_group
+        )
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """P x K batches of augmented training images, drawn by the current labels."""

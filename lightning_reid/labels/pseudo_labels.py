@@ -30,6 +30,7 @@ class PseudoLabels:
         sampling: how batches are drawn: ``"groups"``, some images of each group; ``"cameras"``, the
             same, but from cameras other than that of the group's first image where there are any
             (CALR); ``"images"``, all images in random order (Sun & Jung).
+        images_per_group: how many of each group; None: as the data module says.
         statistics: plain numbers about the labelling (silhouette, seconds, ...) for the log.
 
     Raises:
@@ -43,6 +44,7 @@ class PseudoLabels:
     class_weights: Tensor | None = None
     drawn: Tensor | None = None
     sampling: Sampling = "groups"
+    images_per_group: int | None = None
     statistics: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -106,6 +106,7 @@ def intra_camera_proxy_loss(
     proxies: Tensor,
     proxy_cameras: Tensor,
     temperature: float = 0.07,
+    similarity: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy of the own proxy among the proxies of the image's own camera (CAP).
 
@@ -116,11 +117,13 @@ def intra_camera_proxy_loss(
         proxies: the memory, ``(P, D)`` unit rows.
         proxy_cameras: camera of every proxy, ``(P,)``.
         temperature: 0.07 in the published code.
+        similarity: ``embeddings @ proxies.T``, ``(B, P)``, if another loss has formed it already.
 
     Returns:
         Scalar.
     """
-    similarity = embeddings @ proxies.detach().T
+    if similarity is None:
+        similarity = embeddings @ proxies.detach().T
     same_camera = cameras[:, None] == proxy_cameras[None]
     own = torch.zeros_like(same_camera).scatter_(1, own_proxies[:, None], True)
     losses = _mean_log_loss(similarity / temperature, own, same_camera)

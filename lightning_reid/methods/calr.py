@@ -72,6 +72,8 @@ class CALR(MemoryModule, HeadModule):
         local_epochs: epochs of stage 1 for each camera. None: 20, as in the published command, but
             never more than half of all epochs for all cameras; where that is not one for each,
             there is no stage 1 and nothing is refined, with a warning.
+        local_images_per_group: images of a cluster in a batch of stage 1; 4 in the code, where stage 2
+            has 16, which is the data module's ``images_per_group``.
         pivot: ``"last"``, the last image of the cluster whose score is above the mean of all (what
             the code does), or ``"best"``, the one with the highest score (what it seems to mean).
         refinement: ``"constant"`` removes every such member (the code), ``"cosine"`` with a
@@ -100,6 +102,7 @@ class CALR(MemoryModule, HeadModule):
         local_clusterer: AgglomerativeClusterer | Clusterer | None = None,
         local_labels: str | Path | None = None,
         local_epochs: int | None = None,
+        local_images_per_group: int = 4,
         pivot: Literal["last", "best"] = "last",
         refinement: Literal["constant", "cosine", "none"] = "constant",
         normalize_cameras: bool = False,
@@ -133,6 +136,7 @@ class CALR(MemoryModule, HeadModule):
         if local_epochs is not None and local_epochs < 1:
             raise InputError(f"local_epochs must be at least 1, not {local_epochs}")
         self.wanted_local_epochs = local_epochs
+        self.local_images_per_group = local_images_per_group
         self.local_epochs = 0
         self.pivot = pivot
         self.refinement = refinement
@@ -207,7 +211,11 @@ class CALR(MemoryModule, HeadModule):
             self.local_clusterer, features[own], cameras[own], trainer=self._trainer
         )
         hard[own.cpu()] = made.hard.cpu()
-        return PseudoLabels(hard, statistics={**made.statistics, "camera": float(camera)})
+        return PseudoLabels(
+            hard,
+            images_per_group=self.local_images_per_group,
+            statistics={**made.statistics, "camera": float(camera)},
+        )
 
     def _global(self, features: Tensor, cameras: Tensor, epoch: int) -> PseudoLabels:
         if self.normalize_cameras:

@@ -42,8 +42,15 @@ class CAP(ProxyMemoryModule):
         )
         own_proxies = self.groups()[index]
         with torch.autocast(embeddings.device.type, enabled=False):
+            similarity = embeddings @ self.memory.T
             loss = intra_camera_proxy_loss(
-                embeddings, own_proxies, cameras, self.memory, self.proxy_cameras, self.temperature
+                embeddings,
+                own_proxies,
+                cameras,
+                self.memory,
+                self.proxy_cameras,
+                self.temperature,
+                similarity,
             )
             self.log("train/loss_intra", loss)
             if self.current_epoch >= self.inter_camera_epoch:
@@ -55,6 +62,7 @@ class CAP(ProxyMemoryModule):
                     self.proxy_clusters,
                     self.temperature,
                     self.num_negatives,
+                    similarity,
                 )
                 self.log("train/loss_inter", inter)
                 loss = loss + self.inter_camera_weight * inter

@@ -1,0 +1,171 @@
+"""``LabelSampler`` with ``sampling="cameras"`` and ``"images"``, against the rules as written."""
+
+from collections import Counter
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_reid.data import LabelSampler
+
+CASES = pytest.mark.parametrize("case", range(60))
+
+
+def labelled(case):
+    """Random groups, with gaps in their numbers and outliers among them, and random cameras."""
+    rng = np.random.default_rng(case)
+    count = int(rng.integers(1, 40))
+    groups = rng.integers(-1, rng.integers(1, 7), count)
+    groups[rng.integers(count)] = 8
+    return torch.from_numpy(groups), torch.from_numpy(rng.integers(0, rng.integers(1, 5), count))
+
+
+def sampler(groups, cameras, sampling="cameras", per_batch=3, images=4, batches=6, **kwargs):
+    made = LabelSampler(range(len(groups)), per_batch * images, images, batches, **kwargs)
+    made.assign(groups, sampling, cameras)
+    return made
+
+
+def rows_of(made):
+    return np.array(list(made)).reshape(-1, made.images_per_group)
+
+
+def require_camera_rule(row, groups, cameras):
+    """One row of a batch, by the rules: an anchor, then images of other cameras if there are any.
+
+    A literal restatement that knows nothing of how they are drawn.
+    """
+    anchor, *others = row
+    group = groups[anchor]
+    assert group >= 0
+    members = [i for i in range(len(groups)) if groups[i] == group]
+    abroad = [i for i in members if cameras[i] != cameras[anchor]]
+    at_home = [i for i in members if i != anchor]
+    pool = abroad or at_home or [anchor]  # a single image can only be repeated
+    assert set(others) <= set(pool)
+    if len(pool) >= len(others):
+        assert len(set(others)) == len(others), "drawn twice although there are enough"
+
+
+@CASES
+def test_every_row_follows_the_rule(case):
+    groups, cameras = labelled(case)
+    images = 1 + case % 6
+    rows = rows_of(sampler(groups, cameras, images=images, seed=case))
+    assert rows.shape == (18, images)
+    for row in rows.tolist():
+        require_camera_rule(row, groups.tolist(), cameras.tolist())
+
+
+@CASES
+def test_no_group_twice_in_a_batch_where_there_are_enough(case):
+    groups, cameras = labelled(case)
+    made = sampler(groups, cameras, seed=case)
+    drawn = groups.numpy()[rows_of(made)[:, 0]].reshape(made.num_batches, -1)
+    if len(set(groups[groups >= 0].tolist())) >= 3:
+        assert all(len(set(batch)) == 3 for batch in drawn.tolist())
+
+
+@CASES
+@pytest.mark.parametrize("sampling", ["cameras", "images"])
+def test_ranks_see_what_one_with_larger_batches_sees(case, sampling):
+    groups, cameras = labelled(case)
+    world = 2 + case % 2
+    alone = sampler(groups, cameras, sampling, per_batch=2 * world, batches=3)
+    whole = np.array(list(alone)).reshape(3, -1)
+    ranks = [
+        sampler(groups, cameras, sampling, per_batch=2, batches=3, num_replicas=world, rank=rank)
+        for rank in range(world)
+    ]
+    shares = [np.array(list(rank)).reshape(3, -1) for rank in ranks]
+    np.testing.assert_array_equal(np.concatenate(shares, axis=1), whole)
+
+
+GROUPS = torch.tensor([3] * 10 + [7] * 5 + [9] + [-1] * 4 + [12] * 6)
+CAMERAS = torch.tensor([0, 0, 1, 1, 1, 2, 2, 2, 2, 0] + [1] * 5 + [2] + [0] * 4 + [0] * 5 + [2])
+
+
+@pytest.mark.parametrize("sampling", ["cameras", "images"])
+def test_a_draw_depends_on_seed_and_epoch_alone(sampling):
+    def draw(epoch, **kwargs):
+        made = sampler(GROUPS, CAMERAS, sampling, **kwargs)
+        made.set_epoch(epoch)
+        np.random.seed(epoch + 17)  # noqa: NPY002 # what the process draws must not matter
+        return list(made)
+
+    first = draw(0, seed=3)
+    assert draw(0, seed=3) == first
+    assert draw(1, seed=3) != first
+    assert draw(0, seed=4) != first
+    assert draw(5, seed=3, reshuffle=False) == first
+
+
+def test_anchors_and_partners_are_drawn_evenly():
+    rows = rows_of(sampler(GROUPS, CAMERAS, per_batch=4, batches=600))
+    anchors = Counter(rows[:, 0].tolist())
+    assert set(anchors) == set((GROUPS >= 0).nonzero()[:, 0].tolist())
+    of_first = [anchors[i] for i in range(10)]
+    assert sum(of_first) == 600  # every group comes in every batch
+    assert min(of_first) > 30
+    # anchor 5 is of camera 2: its partners are all images of the cameras 0 and 1, equally often
+    partners = Counter(rows[rows[:, 0] == 5, 1:].ravel().tolist())
+    assert set(partners) == {0, 1, 2, 3, 4, 9}
+    assert max(partners.values()) < 3 * min(partners.values())
+
+
+def test_a_group_of_one_camera_draws_others_of_it():
+    rows = rows_of(sampler(GROUPS, CAMERAS, per_batch=4, batches=50))
+    own = rows[GROUPS.numpy()[rows[:, 0]] == 7]
+    assert len(own) == 50
+    assert all(len(set(row)) == 4 for row in own.tolist())  # five images, four of them
+
+
+def test_a_lone_image_fills_its_row():
+    rows = rows_of(sampler(GROUPS, CAMERAS, per_batch=4, batches=5))
+    assert [row for row in rows.tolist() if 15 in row] == [[15] * 4] * 5
+
+
+def test_one_image_of_another_camera_is_repeated_rather_than_one_at_home():
+    # group 12: five images of camera 0 and one of camera 2
+    rows = rows_of(sampler(GROUPS, CAMERAS, per_batch=4, batches=80))
+    abroad = [row for row in rows.tolist() if 20 <= row[0] < 25]
+    assert abroad
+    assert all(row[1:] == [25] * 3 for row in abroad)
+
+
+def test_drawing_by_cameras_needs_cameras():
+    with pytest.raises(ValueError, match="needs the cameras"):
+        sampler(GROUPS, None)
+
+
+@CASES
+def test_images_come_once_a_pass(case):
+    groups, cameras = labelled(case)
+    made = sampler(groups, cameras, "images", images=1 + case % 4, batches=9, seed=case)
+    drawn = list(made)
+    assert len(drawn) == len(made) == 9 * made.batch_size
+    known = set((groups >= 0).nonzero()[:, 0].tolist())
+    assert set(drawn) <= known
+    # a pass is as many whole batches as the images fill; the rest of them wait for the next
+    length = len(known) // made.batch_size * made.batch_size or len(known)
+    stream = iter(drawn)
+    while one_pass := list(islice(stream, length)):
+        assert len(set(one_pass)) == len(one_pass)
+
+
+def test_images_do_not_heed_groups_or_their_number():
+    drawn = [
+        list(sampler(GROUPS, CAMERAS, "images", per_batch=12 // images, images=images))
+        for images in (1, 2, 4)
+    ]
+    assert drawn[0] == drawn[1] == drawn[2]
+    relabelled = torch.where(GROUPS >= 0, torch.arange(len(GROUPS)) % 5, -1)
+    assert list(sampler(relabelled, CAMERAS, "images")) == drawn[2]
+
+
+def test_every_image_comes_in_time():
+    drawn = list(sampler(GROUPS, CAMERAS, "images", batches=12))
+    counts = Counter(drawn)
+    assert set(counts) == set((GROUPS >= 0).nonzero()[:, 0].tolist())
+    assert max(counts.values()) <= 12

@@ -1,0 +1,101 @@
+"""Small networks, runs and data for the tests of single methods."""
+
+import sys
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from command_line import arguments
+
+from lightning_reid import Market1501
+from lightning_reid.cli import main
+
+
+class Cells(torch.nn.Module):
+    """The picture in 4 x 2 cells, mixed by a layer with a buffer, so that there is much to learn."""
+
+    num_features = 24
+
+    def __init__(self):
+        super().__init__()
+        self.mix = torch.nn.Linear(24, 24)
+        self.norm = torch.nn.BatchNorm1d(24)
+
+    def forward(self, images):
+        cells = torch.nn.functional.adaptive_avg_pool2d(images, (4, 2)).flatten(1)
+        return self.norm(self.mix(cells))
+
+
+def make(cls, **kwargs):
+    """A method with a small network that moves visibly in a few steps."""
+    pl.seed_everything(0, verbose=False)
+    settings = {"learning_rate": 1e-2, "warmup_epochs": 0, **kwargs}
+    return cls(backbone=Cells(), weights=None, **settings)
+
+
+class Log(pl.Callback):
+    """Everything that was logged, by epoch; ``now`` is what the current epoch logged so far."""
+
+    def __init__(self):
+        self.epochs = []
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        self.epochs.append({})
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.epochs[-1].update({k: float(v) for k, v in trainer.callback_metrics.items()})
+        trainer.callback_metrics.clear()
+
+
+def train(model, datamodule, folder, epochs, *callbacks, checkpoint=None, **kwargs):
+    """Fit a model, perhaps from a checkpoint; returns the Trainer."""
+    runner = pl.Trainer(
+        accelerator="cpu",
+        default_root_dir=folder,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        max_epochs=epochs,
+        **{"logger": False, "enable_checkpointing": False, **kwargs},
+        callbacks=[*callbacks],
+    )
+    runner.fit(model, datamodule, ckpt_path=checkpoint, weights_only=True)
+    return runner
+
+
+def market(root, **kwargs):
+    """Few small batches of a Market-1501 layout."""
+    settings = {"batch_size": 8, "batches_per_epoch": 2, "num_workers": 0, **kwargs}
+    return Market1501(root, size=(32, 16), **settings)
+
+
+class Unlabelled(Market1501):
+    """A data set whose training images do not tell who is on them."""
+
+    def samples(self, split):
+        found = super().samples(split)
+        return [s._replace(identity=None) for s in found] if split == "train" else found
+
+
+def one_line_error(monkeypatch, root, folder, *options, command="fit"):
+    """What the command line ends with; it must be one line rather than a traceback."""
+    given = arguments(command, root, folder, *options)
+    monkeypatch.setattr(sys, "argv", ["lightning-reid", *given])
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+    with pytest.raises(SystemExit) as stop:
+        main()
+    message = stop.value.code
+    assert isinstance(message, str)
+    assert message.startswith("lightning-reid: ")
+    return message
+
+
+def state_of(module):
+    """A copy of the tensors of a module."""
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+def same_state(first, second):
+    """Whether two states are equal bit for bit."""
+    assert first.keys() == second.keys()
+    return all(np.array_equal(first[name].numpy(), second[name].numpy()) for name in first)
