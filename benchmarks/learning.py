@@ -90,6 +90,7 @@ KINDS = {
     ),
 }
 NORMALIZED = "--model.normalize_cameras=true"
+DENSITY = ("--model.clusterer=DensityClusterer", "--model.min_similarity=0.2")
 SUN_AND_JUNG = (
     NORMALIZED,
     "--data.augmentation.flip=0",
@@ -103,7 +104,7 @@ SUN_AND_JUNG = (
 def runs_of(kind: Kind) -> dict[str, Run]:
     """The rows of a table."""
     o2cap = (NORMALIZED, *kind.o2cap)
-    calr = (NORMALIZED, *kind.calr, *kind.schedule)
+    calr = (NORMALIZED, *DENSITY, *kind.calr, *kind.schedule)
     pcsl = (NORMALIZED, *kind.pcsl, *kind.schedule)
     reliable_soft = (*kind.reliable_soft, *SUN_AND_JUNG)
     within = ("--model.soft_weight=0", "--model.soft_triplet_weight=0")

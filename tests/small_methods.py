@@ -13,7 +13,7 @@ from lightning_reid.cli import main
 
 
 class Cells(torch.nn.Module):
-    """The picture in 4 x 2 cells, mixed by a layer with a buffer, so that there is much to learn."""
+    """The picture in 4 x 2 cells, mixed by layers with weights and buffers."""
 
     num_features = 24
 
@@ -34,14 +34,25 @@ def make(cls, **kwargs):
     return cls(backbone=Cells(), weights=None, **settings)
 
 
+class StopAfter(pl.Callback):
+    """Ends a run after so many epochs, whatever it was planned for."""
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        trainer.should_stop = trainer.current_epoch + 1 >= self.epochs
+
+
 class Log(pl.Callback):
-    """Everything that was logged, by epoch; ``now`` is what the current epoch logged so far."""
+    """What the last batch of every epoch logged."""
 
     def __init__(self):
         self.epochs = []
 
     def on_train_epoch_start(self, trainer, pl_module):
         self.epochs.append({})
+        trainer.callback_metrics.clear()
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         self.epochs[-1].update({k: float(v) for k, v in trainer.callback_metrics.items()})

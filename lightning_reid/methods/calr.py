@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
+from lightning_reid.callbacks import NoClustersError
 from lightning_reid.clustering import camera_normalize, graph_scores
 from lightning_reid.clustering.clusterers import (
     AgglomerativeClusterer,
@@ -25,6 +26,7 @@ from lightning_reid.labels import (
     find_neighbors,
     load_local_labels,
     refine_labels,
+    refinement_pivots,
     save_local_labels,
     self_paced_probability,
 )
@@ -225,18 +227,21 @@ class CALR(MemoryModule, HeadModule):
             self.clusterer, features, cameras, trainer=self._trainer, neighbors=neighbors
         )
         clusters, statistics = made.hard.cpu(), dict(made.statistics)
+        self._require_clusters(made)
         if self.refinement != "none":
+            scores = self._scores(features, cameras, neighbors)
             refined = refine_labels(
                 clusters,
                 self.local_labels[: len(clusters)],
                 cameras,
-                self._scores(features, cameras, neighbors),
+                scores,
                 self.pivot,
                 self_paced_probability(epoch, self._global_epochs(), self.refinement),
                 self.seed + epoch,
             )
-            removed = (clusters.numpy() >= 0) & (refined < 0)
-            statistics["removed_share"] = float(removed.mean())
+            pivots = refinement_pivots(clusters, scores, self.pivot)
+            statistics["pivot_share"] = float((pivots >= 0).mean())
+            statistics["removed_share"] = float(((clusters.numpy() >= 0) & (refined < 0)).mean())
             clusters = torch.from_numpy(refined)
         weights = None
         if epoch >= self.weight_epoch:
@@ -316,6 +321,17 @@ class CALR(MemoryModule, HeadModule):
             neighbors = find_neighbors(searcher, features, cameras, self._trainer)
         distances, indices = neighbors
         return graph_scores((distances, indices), self.min_similarity)
+
+    def _require_clusters(self, made: PseudoLabels) -> None:
+        """The callback keeps the labels before where there are no clusters: never local ones."""
+        local = self.labels is not None and "camera" in self.labels.statistics
+        if local and made.num_clusters < 2:
+            outliers = int((made.hard < 0).sum())
+            raise NoClustersError(
+                f"stage 2 begins with {made.num_clusters} clusters and {outliers} outliers among "
+                f"{len(made)} images; there is nothing to train on: "
+                + (self.clusterer.coarser if outliers else self.clusterer.finer)
+            )
 
     def _begin_stage_2(self) -> None:
         """Let go of the first weights, take a new discriminator, write the local labels."""
