@@ -47,16 +47,17 @@ def cross_camera_soft_labels(
     person_cameras: Any,
     k: int = 3,
     kernel: Kernel = "gaussian",
-    bandwidth: float = 1.0,
-    confidence: bool = True,
-    mutual: bool = False,
+    bandwidth: float = 0.2,
+    confidence: bool = False,
+    mutual: bool = True,
 ) -> Any:
     """Relate every person to the most similar ones of each other camera.
 
     Of each other camera the ``k`` persons of highest affinity are kept, and their affinities
     divided by their sum: ``S_pq = A_pq / sum_r A_pr``. That alone would assert that everybody was
-    seen by every camera; the confidence, the highest affinity to a person of that camera, takes
-    it back. All of this is our reconstruction, as are the defaults.
+    seen by every camera. Two things take it back: that a pair be mutual, and the confidence, the
+    highest affinity to a person of that camera. All of this is our reconstruction; the defaults
+    are those that an ablation justifies (``benchmarks/learning.py --table pcsl``).
 
     Args:
         person_features: ``(M, D)`` array or tensor, one row for each person and camera, as the

@@ -74,8 +74,8 @@ class CALR(MemoryModule, HeadModule):
         local_epochs: epochs of stage 1 for each camera. None: 20, as in the published command, but
             never more than half of all epochs for all cameras; where that is not one for each,
             there is no stage 1 and nothing is refined, with a warning.
-        local_images_per_group: images of a cluster in a batch of stage 1; 4 in the code, where stage 2
-            has 16, which is the data module's ``images_per_group``.
+        local_images_per_group: images of a cluster in a batch of stage 1; 4 in the code, where
+            stage 2 has 16, which is the data module's ``images_per_group``.
         pivot: ``"last"``, the last image of the cluster whose score is above the mean of all (what
             the code does), or ``"best"``, the one with the highest score (what it seems to mean).
         refinement: ``"constant"`` removes every such member (the code), ``"cosine"`` with a

@@ -450,6 +450,17 @@ def test_the_network_gets_the_reversed_gradient(double_softmax, persons, tmp_pat
             model.head.layers[-1].weight.grad.clone(),
         )
 
+    with torch.no_grad():
+        model.head.layers[-1].weight *= 20  # so that one softmax more makes a difference
+        logits = model.head(model.embed(batch["image"]))
+        model.align_weight = 0
+        without = model.training_step(batch, 0)["loss"]
+        model.align_weight = 1
+        alignment = model.training_step(batch, 0)["loss"] - without
+        logits = logits.softmax(1) if double_softmax else logits
+        expected = torch.nn.functional.cross_entropy(logits, batch["camera"])
+    torch.testing.assert_close(alignment, expected)
+
     (none, head0), (once, head1) = gradients(0), gradients(1)
     assert not head0.any()
     alignment = once - none

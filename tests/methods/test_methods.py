@@ -1,12 +1,11 @@
-import inspect
 from itertools import pairwise
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from every_method import METHODS, options_of
 
-import lightning_reid
-from lightning_reid import CAP, O2CAP, Market1501, PseudoLabels, ReIDModule
+from lightning_reid import CAP, O2CAP, Market1501, PseudoLabels
 from lightning_reid.callbacks import PseudoLabelCallback
 from lightning_reid.clustering import (
     AgglomerativeClusterer,
@@ -18,19 +17,6 @@ from lightning_reid.clustering import (
 from lightning_reid.data import Augmentation
 from lightning_reid.losses import update_memory
 from lightning_reid.methods.memory import MemoryModule
-
-METHODS = [
-    value
-    for value in vars(lightning_reid).values()
-    if inspect.isclass(value) and issubclass(value, ReIDModule) and not inspect.isabstract(value)
-]
-
-
-def options_of(cls):
-    """Names of all arguments that a method takes."""
-    makers = [base.__init__ for base in cls.__mro__ if issubclass(base, ReIDModule)]
-    return {name for maker in makers for name in inspect.signature(maker).parameters}
-
 
 WITH_CLUSTERER = [cls for cls in METHODS if "clusterer" in options_of(cls)]
 WITH_NORMALIZATION = [cls for cls in METHODS if "normalize_cameras" in options_of(cls)]

@@ -1,13 +1,25 @@
 import pytest
+import pytorch_lightning as pl
 import torch
-from small_methods import Log, make, market, one_line_error, train
+from small_methods import Log, make, market, one_line_error, state_of, train
 
 from lightning_reid import PCSL
 from lightning_reid.errors import InputError
 from lightning_reid.labels import cross_camera_soft_labels, group_means
+from lightning_reid.losses import batch_hard_triplet_loss, weighted_triplet_loss
 
 WITHIN = {"train/loss_intra", "train/loss_intra_triplets"}
 ACROSS = {"train/loss_cross", "train/loss_cross_triplets"}
+
+# every choice of the soft labels, whatever the defaults are
+PLAIN = {
+    "k": 2,
+    "kernel": "gaussian",
+    "bandwidth": 1.0,
+    "confidence": True,
+    "mutual": False,
+    "normalize_cameras": False,
+}
 
 
 class Kept(PCSL):
@@ -24,7 +36,7 @@ class Kept(PCSL):
 
 
 def fitted(persons, folder, epochs=2, *callbacks, **kwargs):
-    model = make(Kept, **{"soft_epoch": 1, "k": 2, **kwargs})
+    model = make(Kept, **{"soft_epoch": 1, **PLAIN, **kwargs})
     data = market(persons)
     train(model, data, folder, epochs, *callbacks)
     return model, data
@@ -72,6 +84,50 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(persons, tmp_path):
         assert all(value > 0 for value in parts.values())
 
 
+class Restated(pl.Callback):
+    """Compares the parts of the loss with what a plain reading of them gives for the batch."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        before = state_of(pl_module)
+        with torch.no_grad():
+            pooled = pl_module.network.features(batch["image"])
+            logits = pl_module.head(pl_module.network.neck(pooled))
+        pl_module.load_state_dict(before)
+        persons, cameras = pl_module.labels.hard[batch["index"]], batch["camera"]
+        assert len(cameras.unique()) > 1
+        soft = pl_module.labels.soft.to_dense()[batch["index"]]
+        log_p = torch.cat(
+            [logits[:, pl_module.person_cameras == c].log_softmax(1) for c in range(3)], dim=1
+        )
+        places = [(pl_module.person_cameras == c).nonzero()[:, 0] for c in range(3)]
+        order = torch.cat(places).argsort()
+        log_p = log_p[:, order]
+        within = [
+            (batch_hard_triplet_loss(pooled[cameras == c], persons[cameras == c]), c)
+            for c in cameras.unique().tolist()
+            if len(persons[cameras == c].unique()) > 1  # else nobody has a negative
+        ]
+        counts = [int((cameras == c).sum()) for _, c in within]
+        triplets = sum(float(loss) * n for (loss, _), n in zip(within, counts, strict=True))
+        self.expected = {
+            "intra": float(-log_p[torch.arange(len(persons)), persons].mean()),
+            "intra_triplets": triplets / max(1, sum(counts)),
+            "cross": float(-(soft * log_p).sum(1).mean()),
+            "cross_triplets": float(weighted_triplet_loss(pooled, soft[:, persons], cameras)),
+        }
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        for name, value in self.expected.items():
+            logged = float(trainer.callback_metrics[f"train/loss_{name}"])
+            assert logged == pytest.approx(value, rel=1e-4, abs=1e-5), name
+
+
+@pytest.mark.parametrize("mutual", [False, True])
+def test_the_parts_are_what_they_are_said_to_be(mutual, persons, tmp_path):
+    model = make(PCSL, soft_epoch=0, **{**PLAIN, "mutual": mutual})
+    train(model, market(persons, batch_size=32, batches_per_epoch=4), tmp_path, 1, Restated())
+
+
 def test_persons_are_people_of_one_camera(persons, tmp_path):
     model, data = fitted(persons, tmp_path)
     labels, cameras = model.current_labels(), data.train_cameras
@@ -101,10 +157,12 @@ def test_soft_labels_stay_out_of_the_own_camera(k, kernel, persons, tmp_path):
 
 
 def test_the_table_holds_the_soft_label_of_every_person(persons, tmp_path):
-    model, _ = fitted(persons, tmp_path, 1, k=2, mutual=True)  # rows of different length
+    model, _ = fitted(persons, tmp_path, 1, mutual=True)  # rows of different length
     features, _, _, made = model.kept[1]
+    settings = {**PLAIN, "mutual": True}
+    del settings["normalize_cameras"]
     soft = cross_camera_soft_labels(
-        group_means(features, made.hard), made.proxy_cameras, k=2, mutual=True
+        group_means(features, made.hard), made.proxy_cameras, **settings
     ).toarray()
     lengths = (soft > 0).sum(1)
     assert lengths.min() < lengths.max()
