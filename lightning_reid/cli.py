@@ -8,7 +8,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.cli import (
+    ArgsType,
+    LightningArgumentParser,
+    LightningCLI,
+    SaveConfigCallback,
+)
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_info
 from pytorch_lightning.utilities.seed import isolate_rng
@@ -80,6 +85,7 @@ class ReIDCLI(LightningCLI):
         rank_zero_info(
             f"Writing to {self.folder.path}; if interrupted, add --ckpt_path last to go on"
         )
+        self.model.check_requirements()
         self.before: dict[str, float] = {}
         if self._evaluates() and not self.folder.checkpoint:
             with isolate_rng():
@@ -103,6 +109,29 @@ class ReIDCLI(LightningCLI):
 
     def _test(self) -> dict[str, float]:
         return dict(self.trainer.test(self.model, self.datamodule, verbose=False)[0])
+
+
+class SaveConfig(SaveConfigCallback):
+    """Writes the settings when a run has begun: one that is refused leaves the file as it was."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Not yet."""
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Checkpoint, data and method fit together."""
+        super().setup(trainer, pl_module, "fit")
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """For the command ``validate``."""
+        super().setup(trainer, pl_module, "validate")
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """For the command ``test``, and before ``fit``."""
+        super().setup(trainer, pl_module, "test")
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """For the command ``predict``."""
+        super().setup(trainer, pl_module, "predict")
 
 
 def main() -> None:
@@ -140,6 +169,7 @@ def run_command_line(args: ArgsType = None) -> ReIDCLI:
         subclass_mode_model=True,
         subclass_mode_data=True,
         seed_everything_default=0,
+        save_config_callback=SaveConfig,
         save_config_kwargs={"overwrite": True},
         auto_configure_optimizers=False,
         parser_kwargs={"parser_mode": "omegaconf+", "allow_abbrev": False},

@@ -1,5 +1,7 @@
 """Errors that the user can mend."""
 
+from math import inf
+
 
 class InputError(ValueError):
     """Data, weights or settings that cannot be used; the message names them and says why.
@@ -14,3 +16,16 @@ class MissingPackageError(ImportError):
 
 class DownloadError(RuntimeError):
     """Something could not be fetched; the message says from where and what to do instead."""
+
+
+def require(name: str, value: float, smallest: float, largest: float = inf) -> None:
+    """Raise an InputError unless a setting is in its range, before anything is computed with it."""
+    if not smallest <= value <= largest:
+        wanted = f"at least {smallest}" if largest == inf else f"from {smallest} to {largest}"
+        raise InputError(f"{name} must be {wanted}, not {value}")
+
+
+def require_one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise an InputError unless a setting is one of the choices."""
+    if value not in choices:
+        raise InputError(f"{name} must be one of {', '.join(choices)}, not {value!r}")

@@ -40,9 +40,10 @@ class PseudoLabelCallback(pl.Callback):
 
     Works with any LightningModule that has ``embed``, ``label`` and ``adopt`` and any data module
     that has ``label_dataloader`` and ``assign`` (see :class:`~lightning_reid.ReIDModule` and
-    :class:`~lightning_reid.ReIDDataModule`). A module may also have ``labels_due(epoch)``, to be
-    labelled less often, and ``before_labels(epoch)``. Where the data module's batches have a
-    ``"label"``, ``label`` is given those of all images as a fourth argument.
+    :class:`~lightning_reid.ReIDDataModule`). A module may also have ``labels_due(epoch,
+    interval)``, to tell itself which epochs want labels, and ``before_labels(epoch)``. Where the
+    data module's batches have a ``"label"``, ``label`` is given those of all images as a fourth
+    argument.
 
     After a refresh it logs, under ``labels/``, the number of clusters, proxies and outliers, the
     sizes of clusters, the share of them that spans several cameras, the agreement with the labels
@@ -54,7 +55,8 @@ class PseudoLabelCallback(pl.Callback):
     labels are made once.
 
     Args:
-        interval: epochs between two labellings; 1 in the papers.
+        interval: epochs between two labellings; 1 in the papers. Methods with a rhythm of their
+            own (``ReliableSoftLabels``, ``PCSL``, ``Supervised``) do not heed it.
         diagnostics: where the data module knows true identities, log under ``diagnostics/`` how
             well the labels agree with them. They reach nothing but the log.
 
@@ -91,7 +93,14 @@ class PseudoLabelCallback(pl.Callback):
         """Label for the first epoch, or hand out the labels that a checkpoint brought."""
         # not later: the first batches are drawn before on_train_start
         if self.labels is not None:
-            _datamodule(trainer).assign(self.labels)
+            datamodule = _datamodule(trainer)
+            count = len(datamodule.label_dataloader().dataset)
+            if len(self.labels) != count:
+                raise InputError(
+                    f"the checkpoint has labels for {len(self.labels)} training images, this data "
+                    f"has {count}; go on with the same data, or start from its weights"
+                )
+            datamodule.assign(self.labels)
             return
         statistics = self.refresh(trainer, pl_module, epoch=0)
         for logger in trainer.loggers:  # self.log is not allowed in this hook
@@ -102,11 +111,15 @@ class PseudoLabelCallback(pl.Callback):
         # after the last epoch too: the log then tells about the final network, and a longer run
         # that starts from its checkpoint finds the labels it would have made itself
         epoch = trainer.current_epoch + 1
-        due = getattr(pl_module, "labels_due", None)
-        if trainer.overfit_batches or epoch % self.interval or (due and not due(epoch)):  # type: ignore[attr-defined]
+        if trainer.overfit_batches or not self._due(pl_module, epoch):  # type: ignore[attr-defined]
             return
         statistics = self.refresh(trainer, pl_module, epoch)
         pl_module.log_dict(statistics, rank_zero_only=True)
+
+    def _due(self, pl_module: pl.LightningModule, epoch: int) -> bool:
+        if hasattr(pl_module, "labels_due"):
+            return bool(pl_module.labels_due(epoch, self.interval))  # type: ignore[operator]
+        return epoch % self.interval == 0
 
     @torch.no_grad()
     def refresh(
@@ -159,8 +172,9 @@ class PseudoLabelCallback(pl.Callback):
 
     def _warn_if_small(self, made: PseudoLabels, datamodule: Any) -> None:
         batch_size = getattr(datamodule, "batch_size", 0)
-        per_batch = batch_size // getattr(datamodule, "images_per_group", 1)
-        if made.num_groups < per_batch:
+        per_group = made.images_per_group or int(getattr(datamodule, "images_per_group", 1))
+        per_batch = batch_size // per_group
+        if made.sampling != "images" and made.num_groups < per_batch:
             rank_zero_warn(
                 f"{made.num_groups} groups are fewer than the {per_batch} that a batch draws: "
                 f"groups repeat within a batch; lower batch_size={batch_size} or raise eps"
@@ -251,12 +265,11 @@ def _shown(trainer: pl.Trainer, loader: Iterable[dict[str, Tensor]]) -> Iterator
 
 def _advice(pl_module: pl.LightningModule, made: PseudoLabels) -> str:
     """What to change where labels are too few to train with."""
-    clusterer = getattr(pl_module, "clusterer", Clusterer)
     mostly_outliers = int((made.hard < 0).sum()) > len(made) / 2
-    advice: str = clusterer.coarser if mostly_outliers else clusterer.finer
-    if not getattr(pl_module, "normalize_cameras", True):
-        advice += ", or try normalize_cameras=true"
-    return advice
+    if hasattr(pl_module, "advice"):
+        return str(pl_module.advice(mostly_outliers))  # type: ignore[operator]
+    clusterer = getattr(pl_module, "clusterer", Clusterer)
+    return clusterer.coarser if mostly_outliers else clusterer.finer
 
 
 def _pad(extracted: Extracted, num_images: int) -> Extracted:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from inspect import signature
-from math import inf
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -24,7 +23,7 @@ from lightning_reid.clustering.jaccard import jaccard_distance
 from lightning_reid.clustering.kmeans import kmeans
 from lightning_reid.clustering.neighbors import Backend, nearest_among, neighbor_recall
 from lightning_reid.clustering.silhouette import silhouette
-from lightning_reid.errors import InputError
+from lightning_reid.errors import InputError, require
 
 Neighbors = tuple[Tensor, ...]
 """Tensors with a row for each image."""
@@ -144,10 +143,10 @@ class DensityClusterer(Clusterer):
         min_samples: int = 4,
         backend: Backend = "auto",
     ) -> None:
-        _require("k1", k1, 1)
-        _require("k2", k2, 1)
-        _require("eps", eps, 0, _LARGEST_EPS)
-        _require("min_samples", min_samples, 1)
+        require("k1", k1, 1)
+        require("k2", k2, 1)
+        require("eps", eps, 0, _LARGEST_EPS)
+        require("min_samples", min_samples, 1)
         self.k1 = k1
         self.k2 = k2
         self.eps = eps
@@ -197,12 +196,12 @@ class CameraDensityClusterer(Clusterer):
         eps: float = 0.5,
         min_samples: int = 4,
     ) -> None:
-        _require("k1_intra", k1_intra, 1)
-        _require("k1_inter", k1_inter, 1)
-        _require("k2_intra", k2_intra, 1)
-        _require("k2_inter", k2_inter, 1)
-        _require("eps", eps, 0, _LARGEST_EPS)
-        _require("min_samples", min_samples, 1)
+        require("k1_intra", k1_intra, 1)
+        require("k1_inter", k1_inter, 1)
+        require("k2_intra", k2_intra, 1)
+        require("k2_inter", k2_inter, 1)
+        require("eps", eps, 0, _LARGEST_EPS)
+        require("min_samples", min_samples, 1)
         self.k1_intra = k1_intra
         self.k1_inter = k1_inter
         self.k2_intra = k2_intra
@@ -253,10 +252,10 @@ class InfomapClusterer(Clusterer):
         seed: int = 0,
         backend: Backend = "auto",
     ) -> None:
-        _require("k", k, 2)
-        _require("min_similarity", min_similarity, _SMALLEST_SIMILARITY, 1)
-        _require("min_size", min_size, 1)
-        _require("seed", seed, 0)
+        require("k", k, 2)
+        require("min_similarity", min_similarity, _SMALLEST_SIMILARITY, 1)
+        require("min_size", min_size, 1)
+        require("seed", seed, 0)
         self.k = k
         self.min_similarity = min_similarity
         self.min_size = min_size
@@ -290,7 +289,7 @@ class KMeansClusterer(Clusterer):
     finer = "raise num_clusters"
 
     def __init__(self, num_clusters: int, seed: int = 0) -> None:
-        _require("num_clusters", num_clusters, 1)
+        require("num_clusters", num_clusters, 1)
         self.num_clusters = num_clusters
         self.seed = seed
 
@@ -314,9 +313,9 @@ class AgglomerativeClusterer(Clusterer):
     finer = "lower images_per_cluster"
 
     def __init__(self, images_per_cluster: float = 5, k1: int = 15, k2: int = 4) -> None:
-        _require("images_per_cluster", images_per_cluster, 1)
-        _require("k1", k1, 1)
-        _require("k2", k2, 1)
+        require("images_per_cluster", images_per_cluster, 1)
+        require("k1", k1, 1)
+        require("k2", k2, 1)
         self.images_per_cluster = images_per_cluster
         self.k1 = k1
         self.k2 = k2
@@ -333,13 +332,6 @@ class AgglomerativeClusterer(Clusterer):
         count = max(1, int(len(features) / self.images_per_cluster))
         labels = agglomerative(graph, count)
         return Clustering(torch.from_numpy(labels), {"silhouette": silhouette(graph, labels)})
-
-
-def _require(name: str, value: float, smallest: float, largest: float = inf) -> None:
-    """Refuse a setting before anything is computed with it."""
-    if not smallest <= value <= largest:
-        wanted = f"at least {smallest}" if largest == inf else f"from {smallest} to {largest}"
-        raise InputError(f"{name} must be {wanted}, not {value}")
 
 
 def _kinds(base: type[Clusterer]) -> Iterator[type[Clusterer]]:

@@ -1,7 +1,8 @@
 """Which images are drawn, in which order, by which rank.
 
-Both are ``DistributedSampler`` s, which Lightning leaves alone under any Trainer setting and whose
-``set_epoch`` it calls.
+Both are ``DistributedSampler`` s, whose ``set_epoch`` Lightning calls and which it leaves alone.
+With ``overfit_batches`` it replaces every training sampler that is not a ``SequentialSampler``,
+hence that second base.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
-from torch.utils.data import Dataset, DistributedSampler
+from torch.utils.data import Dataset, DistributedSampler, SequentialSampler
 
+from lightning_reid.errors import InputError
 from lightning_reid.labels.pseudo_labels import Sampling
 
 Indices = npt.NDArray[np.int64]
 
 
-class LabelSampler(DistributedSampler[Any]):
+class LabelSampler(DistributedSampler[Any], SequentialSampler):
     """Draws batches of P groups (proxies, clusters) with K images each.
 
     Groups come in random order, none twice in a batch as long as there are enough; when all have
@@ -99,6 +101,8 @@ class LabelSampler(DistributedSampler[Any]):
             self._draw_pass = partial(_draw_images, members)
         elif sampling == "groups":
             self._draw_pass = partial(_draw_groups, members, numbers, count)
+        elif sampling != "cameras":
+            raise ValueError(f"sampling must be groups, cameras or images, not {sampling!r}")
         elif cameras is None:
             raise ValueError("drawing images of other cameras needs the cameras")
         else:
@@ -148,7 +152,7 @@ class ShardSampler(DistributedSampler[Any]):
 
 def _require_multiple(batch_size: int, images_per_group: int) -> None:
     if images_per_group < 1 or batch_size % images_per_group:
-        raise ValueError(
+        raise InputError(
             f"batch_size={batch_size} is not a multiple of images_per_group={images_per_group}"
         )
 

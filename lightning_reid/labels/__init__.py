@@ -15,11 +15,16 @@ from lightning_reid.labels.refinement import (
     refinement_pivots,
     self_paced_probability,
 )
-from lightning_reid.labels.reliable_soft import SelectedLabels, reliable_soft_labels
+from lightning_reid.labels.reliable_soft import (
+    NothingSelectedError,
+    SelectedLabels,
+    reliable_soft_labels,
+)
 
 __all__ = [
     "OUTLIER",
     "LocalLabels",
+    "NothingSelectedError",
     "PseudoLabels",
     "Sampling",
     "SelectedLabels",

@@ -26,6 +26,10 @@ _IMAGES_PER_CLUSTER = 3  # in a camera
 _ROUNDING = 1e-6  # of a cosine
 
 
+class NothingSelectedError(InputError):
+    """No image is near enough to a centre; the message says how near the nearest is."""
+
+
 class SelectedLabels(NamedTuple):
     """Hard labels of the selected images, soft labels of all.
 
@@ -119,11 +123,11 @@ def reliable_soft_labels(
         similarities[members] = _similarities(unit[members], labels, centers, select)
     selected = (similarities > threshold).nonzero().flatten()
     if len(selected) == 0:
-        raise InputError(_none_selected(float(similarities.max()), threshold, clusterer))
+        raise NothingSelectedError(_none_selected(float(similarities.max()), threshold, clusterer))
 
     labels = _largest(clusters(selected, min(num_clusters, len(selected))), num_clusters)
     if (labels == OUTLIER).all():
-        raise InputError(_no_cluster(f"the {len(selected)} selected images", clusterer))
+        raise NothingSelectedError(_no_cluster(f"the {len(selected)} selected images", clusterer))
     existing = _centers(rows[selected], labels, center)
     reliable = camera_of.new_full((len(unit),), OUTLIER)
     reliable[selected] = labels

@@ -88,9 +88,9 @@ class ReIDModule(pl.LightningModule, ABC):
 
     forward = embed
 
-    def labels_due(self, epoch: int) -> bool:
-        """Whether this epoch wants labels of its own; the callback may ask for fewer still."""
-        return True
+    def labels_due(self, epoch: int, interval: int) -> bool:
+        """Whether an epoch wants labels of its own; ``interval`` is the callback's."""
+        return epoch % interval == 0
 
     def before_labels(self, epoch: int) -> None:
         """Called before the features are extracted that the labels of an epoch are made from."""
@@ -114,11 +114,24 @@ class ReIDModule(pl.LightningModule, ABC):
     def adopt(self, labels: PseudoLabels, features: Tensor) -> None:
         """Train with these labels from now on; ``features`` as for :meth:`label`."""
 
+    def advice(self, mostly_outliers: bool) -> str:
+        """What to change where a labelling found too few clusters."""
+        if not self._clusterers:
+            return "there must be two people at least"
+        clusterer = self._clusterers[0]
+        advice = clusterer.coarser if mostly_outliers else clusterer.finer
+        normalizes = getattr(self, "normalize_cameras", True)
+        return advice if normalizes else f"{advice}, or try normalize_cameras=true"
+
+    def check_requirements(self) -> None:
+        """Raise an error if ``fit`` would lack a package or a file, before anything is computed."""
+        for clusterer in self._clusterers:
+            clusterer.require_packages()
+
     def setup(self, stage: str) -> None:
-        """Ask the clusterers whether they can work here, before anything is computed."""
+        """Check what ``fit`` needs."""
         if stage == "fit":
-            for clusterer in self._clusterers:
-                clusterer.require_packages()
+            self.check_requirements()
 
     def keep_clusterer(
         self, clusterer: Clusterer | Mapping[str, Any], name: str = "clusterer"

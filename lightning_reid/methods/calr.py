@@ -18,13 +18,14 @@ from lightning_reid.clustering.clusterers import (
     InfomapClusterer,
     Neighbors,
 )
-from lightning_reid.errors import InputError
+from lightning_reid.errors import InputError, require, require_one_of
 from lightning_reid.labels import (
     OUTLIER,
     PseudoLabels,
     cluster_images,
     find_neighbors,
     load_local_labels,
+    read_local_labels,
     refine_labels,
     refinement_pivots,
     save_local_labels,
@@ -121,6 +122,10 @@ class CALR(MemoryModule, HeadModule):
         milestones: Sequence[int] = (20, 40),
         **kwargs: Any,
     ) -> None:
+        if local_epochs is not None:
+            require("local_epochs", local_epochs, 1)
+        require_one_of("pivot", pivot, ("last", "best"))
+        require_one_of("refinement", refinement, ("constant", "cosine", "none"))
         super().__init__(
             temperature=temperature,
             momentum=momentum,
@@ -135,21 +140,21 @@ class CALR(MemoryModule, HeadModule):
         # a checkpoint holds the labels themselves
         self.hparams["local_labels"] = None
         self.local_labels_file = local_labels
-        if local_epochs is not None and local_epochs < 1:
-            raise InputError(f"local_epochs must be at least 1, not {local_epochs}")
         self.wanted_local_epochs = local_epochs
         self.local_images_per_group = local_images_per_group
         self.local_epochs = 0
         self.pivot = pivot
         self.refinement = refinement
         self.normalize_cameras = normalize_cameras
-        self.score_neighbors = score_neighbors
         self.min_similarity = min_similarity
+        # finds the neighbours that images are scored by, and checks both settings
+        self.searcher = InfomapClusterer(score_neighbors, min_similarity)
         self.weight_epoch = weight_epoch
         self.align_epochs = align_epochs
         self.align_weight = align_weight
         self.double_softmax = double_softmax
         self.seed = seed
+        self.train_cameras = torch.empty(0, dtype=torch.int64)
         self.local_labels = torch.empty(0, dtype=torch.int64)
         self.local_silhouettes = torch.empty(0)
         self.local_cameras: list[int] = []
@@ -163,6 +168,7 @@ class CALR(MemoryModule, HeadModule):
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
         cameras = datamodule.train_cameras
         # one local cluster in each camera says nothing against any global one
+        self.train_cameras = cameras
         self.local_labels = torch.zeros_like(cameras)
         self.local_silhouettes = torch.full((int(cameras.max()) + 1,), -torch.inf)
         self.local_cameras = []
@@ -170,6 +176,8 @@ class CALR(MemoryModule, HeadModule):
             self.local_labels = load_local_labels(self.local_labels_file, datamodule.paths("train"))
         elif self.refinement != "none":
             self._plan_stage_1(cameras)
+        if self.refinement == "cosine" and (self.trainer.max_epochs or -1) < 0:
+            raise InputError("refinement=cosine needs to know the number of epochs: max_epochs")
 
     def head_size_of(self, datamodule: Any) -> int:
         """The number of cameras."""
@@ -178,6 +186,16 @@ class CALR(MemoryModule, HeadModule):
     def make_head(self, size: int) -> nn.Module:
         """The discriminator."""
         return CameraDiscriminator(self.network.embedding_dim, size)
+
+    def check_requirements(self) -> None:
+        """Before anything is computed, look for Infomap and for the file of local labels."""
+        super().check_requirements()
+        if self.local_labels_file is not None:
+            read_local_labels(self.local_labels_file)
+
+    def labels_due(self, epoch: int, interval: int) -> bool:
+        """Every ``interval`` epochs of each camera, and of stage 2."""
+        return self.phase(epoch)[1] % interval == 0
 
     def phase(self, epoch: int) -> tuple[int | None, int]:
         """The camera of stage 1 that an epoch belongs to (None: stage 2), and its number there."""
@@ -212,6 +230,7 @@ class CALR(MemoryModule, HeadModule):
         made = cluster_images(
             self.local_clusterer, features[own], cameras[own], trainer=self._trainer
         )
+        self._require_clusters(made, camera)
         hard[own.cpu()] = made.hard.cpu()
         return PseudoLabels(
             hard,
@@ -227,7 +246,7 @@ class CALR(MemoryModule, HeadModule):
             self.clusterer, features, cameras, trainer=self._trainer, neighbors=neighbors
         )
         clusters, statistics = made.hard.cpu(), dict(made.statistics)
-        self._require_clusters(made)
+        self._require_clusters(made, None)
         if self.refinement != "none":
             scores = self._scores(features, cameras, neighbors)
             refined = refine_labels(
@@ -236,7 +255,7 @@ class CALR(MemoryModule, HeadModule):
                 cameras,
                 scores,
                 self.pivot,
-                self_paced_probability(epoch, self._global_epochs(), self.refinement),
+                self._drop_probability(epoch),
                 self.seed + epoch,
             )
             pivots = refinement_pivots(clusters, scores, self.pivot)
@@ -309,29 +328,32 @@ class CALR(MemoryModule, HeadModule):
         silhouette = labels.statistics.get("silhouette", float("nan"))
         # where nothing tells, as with k-means, the latest stay
         if not silhouette <= self.local_silhouettes[camera]:
-            own = labels.hard.cpu() >= 0
+            own = self.train_cameras == camera
             self.local_labels[own] = labels.hard.cpu()[own]
             self.local_silhouettes[camera] = silhouette
 
     def _scores(self, features: Tensor, cameras: Tensor, neighbors: Neighbors) -> Any:
         """How central each image is; the neighbours that Infomap had are not sought again."""
-        searcher = InfomapClusterer(k=self.score_neighbors)
-        same = type(self.clusterer) is InfomapClusterer and self.clusterer.k == searcher.k
-        if not same:
-            neighbors = find_neighbors(searcher, features, cameras, self._trainer)
+        infomap = type(self.clusterer) is InfomapClusterer
+        if not (infomap and self.clusterer.k == self.searcher.k):  # type: ignore[attr-defined]
+            neighbors = find_neighbors(self.searcher, features, cameras, self._trainer)
         distances, indices = neighbors
         return graph_scores((distances, indices), self.min_similarity)
 
-    def _require_clusters(self, made: PseudoLabels) -> None:
-        """The callback keeps the labels before where there are no clusters: never local ones."""
-        local = self.labels is not None and "camera" in self.labels.statistics
-        if local and made.num_clusters < 2:
-            outliers = int((made.hard < 0).sum())
-            raise NoClustersError(
-                f"stage 2 begins with {made.num_clusters} clusters and {outliers} outliers among "
-                f"{len(made)} images; there is nothing to train on: "
-                + (self.clusterer.coarser if outliers else self.clusterer.finer)
-            )
+    def _require_clusters(self, made: PseudoLabels, camera: int | None) -> None:
+        """The callback keeps the labels before where there are none: not those of another phase."""
+        if self.labels is None or made.num_clusters > 1:
+            return
+        if self.labels.statistics.get("camera") == camera:
+            return
+        outliers = int((made.hard < 0).sum())
+        phase = "stage 2" if camera is None else f"stage 1 in camera {camera}"
+        clusterer = self.clusterer if camera is None else self.local_clusterer
+        raise NoClustersError(
+            f"{phase} begins with {made.num_clusters} clusters and {outliers} outliers among "
+            f"{len(made)} images; there is nothing to train on: "
+            + (clusterer.coarser if outliers else clusterer.finer)
+        )
 
     def _begin_stage_2(self) -> None:
         """Let go of the first weights, take a new discriminator, write the local labels."""
@@ -357,12 +379,15 @@ class CALR(MemoryModule, HeadModule):
         total = self.trainer.max_epochs or -1
         longest = total // 2 // max(1, len(enough)) if total > 0 else _LOCAL_EPOCHS
         self.local_epochs = self.wanted_local_epochs or min(_LOCAL_EPOCHS, longest)
-        if not self.local_epochs:
+        if not (enough and self.local_epochs):
             rank_zero_warn(
-                f"CALR: {total} epochs are too few to learn {len(enough)} cameras by themselves "
-                "first: clusters will not be refined; raise --trainer.max_epochs or give "
-                "--model.local_labels"
+                f"CALR: no camera has {_SMALLEST_CAMERA} images: clusters will not be refined"
+                if not enough
+                else f"CALR: {total} epochs are too few to learn {len(enough)} cameras by "
+                "themselves first: clusters will not be refined; raise --trainer.max_epochs or "
+                "give --model.local_labels"
             )
+            self.local_epochs = 0
             return
         self.local_cameras = enough
         self.source = SourceWeights.of(self.network)
@@ -378,6 +403,9 @@ class CALR(MemoryModule, HeadModule):
     def _local_epochs_in_all(self) -> int:
         return self.local_epochs * len(self.local_cameras)
 
-    def _global_epochs(self) -> int:
-        """Epochs of stage 2."""
-        return (self.trainer.max_epochs or 0) - self._local_epochs_in_all()
+    def _drop_probability(self, epoch: int) -> float:
+        """Chance of a contradicted image to be removed in an epoch of stage 2."""
+        if self.refinement != "cosine":
+            return 1.0
+        epochs = (self.trainer.max_epochs or 0) - self._local_epochs_in_all()
+        return self_paced_probability(epoch, epochs, self.refinement)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lightning_reid.clustering import camera_normalize
 from lightning_reid.datamodules.base import Supervision
-from lightning_reid.errors import InputError
+from lightning_reid.errors import InputError, require, require_one_of
 from lightning_reid.labels import (
     PseudoLabels,
     cross_camera_soft_labels,
@@ -29,6 +29,8 @@ from lightning_reid.losses import (
 )
 from lightning_reid.methods.base import Batch
 from lightning_reid.methods.head import HeadModule
+
+_SMALLEST_BANDWIDTH = 1e-3
 
 
 class PCSL(HeadModule):
@@ -80,6 +82,10 @@ class PCSL(HeadModule):
         soft_triplet_weight: float = 1.0,
         **kwargs: Any,
     ) -> None:
+        require("k", k, 1)
+        require("bandwidth", bandwidth, _SMALLEST_BANDWIDTH)
+        require("label_interval", label_interval, 1)
+        require_one_of("kernel", kernel, ("gaussian", "cosine", "jaccard"))
         super().__init__(**kwargs)
         self.k = k
         self.kernel = kernel
@@ -101,7 +107,7 @@ class PCSL(HeadModule):
         labels = datamodule.training_labels(self.supervision)
         return int(split_by_camera(labels, datamodule.train_cameras).max()) + 1
 
-    def labels_due(self, epoch: int) -> bool:
+    def labels_due(self, epoch: int, interval: int) -> bool:
         """From ``soft_epoch`` on, every ``label_interval`` epochs."""
         waited = epoch - self.soft_epoch
         return epoch == 0 or (waited >= 0 and waited % self.label_interval == 0)
@@ -113,6 +119,9 @@ class PCSL(HeadModule):
         if known is None:
             raise InputError("PCSL needs labels of the people within each camera")
         persons = torch.from_numpy(split_by_camera(known.cpu(), cameras.cpu()))
+        if epoch and self.labels is not None:
+            # a run that goes on with another seed would number them otherwise than its classifier
+            persons = self.labels.hard.cpu()
         person_cameras = group_owner(persons, cameras.cpu())
         labels = PseudoLabels(persons, proxies=persons, proxy_cameras=person_cameras)
         if epoch < self.soft_epoch:
@@ -202,6 +211,7 @@ def _array(soft: Tensor, rows: Tensor) -> Any:
     """Rows of a sparse tensor as a ``scipy.sparse`` array."""
     from scipy.sparse import csr_array
 
-    chosen = soft.cpu().index_select(0, rows).coalesce()
+    sparse = soft.cpu() if soft.is_sparse else soft.cpu().to_sparse()
+    chosen = sparse.index_select(0, rows).coalesce()
     places = tuple(chosen.indices().numpy())
     return csr_array((chosen.values().numpy(), places), shape=tuple(chosen.shape))

@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from lightning_reid.clustering import camera_normalize
 from lightning_reid.clustering.clusterers import Clusterer
-from lightning_reid.labels import PseudoLabels, reliable_soft_labels
+from lightning_reid.errors import require, require_one_of
+from lightning_reid.labels import (
+    OUTLIER,
+    NothingSelectedError,
+    PseudoLabels,
+    reliable_soft_labels,
+)
 from lightning_reid.losses import soft_cross_entropy
 from lightning_reid.methods.base import Batch
 from lightning_reid.methods.head import HeadModule
@@ -17,6 +24,7 @@ from lightning_reid.methods.source_weights import SourceWeights
 
 _IMAGES_PER_CLUSTER = 20
 _FIRST_SPREAD = 0.001  # of the classifier's weights, in PUL
+_SMALLEST_TEMPERATURE = 1e-4
 _ROUNDS = 100_000  # more than there can be; keeps the draws of different seeds apart
 
 
@@ -82,6 +90,13 @@ class ReliableSoftLabels(HeadModule):
         milestones: tuple[int, ...] = (),
         **kwargs: Any,
     ) -> None:
+        if num_clusters is not None:
+            require("num_clusters", num_clusters, 1)
+        require("epochs_per_round", epochs_per_round, 1)
+        require("threshold", threshold, -1, 1)
+        require("label_temperature", label_temperature, _SMALLEST_TEMPERATURE)
+        require_one_of("center", center, ("mean", "medoid"))
+        require_one_of("select", select, ("any", "own"))
         super().__init__(
             dropout=dropout,
             neck=neck,
@@ -123,7 +138,7 @@ class ReliableSoftLabels(HeadModule):
         if stage == "fit" and self.restart:
             self.source = SourceWeights.of(self.network)
 
-    def labels_due(self, epoch: int) -> bool:
+    def labels_due(self, epoch: int, interval: int) -> bool:
         """At the start of every round."""
         return epoch % self.epochs_per_round == 0
 
@@ -134,22 +149,34 @@ class ReliableSoftLabels(HeadModule):
         """Reliable labels for the images selected, soft ones for the others."""
         if self.normalize_cameras:
             features = camera_normalize(features, cameras)
-        made = reliable_soft_labels(
-            features,
-            cameras,
-            self.head_size,
-            self.clusters_per_camera,
-            self.threshold,
-            self.label_temperature,
-            self.seed,
-            self.center,
-            self.select,
-            self.clusterer,
-        )
+        try:
+            made = reliable_soft_labels(
+                features,
+                cameras,
+                self.head_size,
+                self.clusters_per_camera,
+                self.threshold,
+                self.label_temperature,
+                self.seed,
+                self.center,
+                self.select,
+                self.clusterer,
+            )
+        except NothingSelectedError as nothing:
+            if self.labels is None:
+                raise
+            rank_zero_warn(str(nothing))
+            return PseudoLabels(torch.full((len(cameras),), OUTLIER, dtype=torch.int64))
         selected = made.reliable >= 0
         statistics = {"reliable_share": float(selected.float().mean())}
         hard = made.soft.argmax(1) if self.soft else made.reliable
         return PseudoLabels(hard, soft=made.soft, sampling="images", statistics=statistics)
+
+    def advice(self, mostly_outliers: bool) -> str:
+        """What to change where there are too few clusters."""
+        if self.clusterer is not None:
+            return super().advice(mostly_outliers)
+        return "lower threshold" if mostly_outliers else "raise num_clusters or lower threshold"
 
     def adopt(self, labels: PseudoLabels, features: Tensor) -> None:
         """Keep the labels."""

@@ -47,7 +47,7 @@ class Supervised(HeadModule):
         """The number of identities."""
         return int(datamodule.training_labels(self.supervision).max()) + 1
 
-    def labels_due(self, epoch: int) -> bool:
+    def labels_due(self, epoch: int, interval: int) -> bool:
         """Once: the labels are given."""
         return epoch == 0
 

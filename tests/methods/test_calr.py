@@ -18,9 +18,11 @@ from small_methods import (
 )
 
 from lightning_reid import CALR, PseudoLabels
-from lightning_reid.callbacks import PseudoLabelCallback
+from lightning_reid.callbacks import NoClustersError, PseudoLabelCallback
 from lightning_reid.clustering import (
     AgglomerativeClusterer,
+    Clusterer,
+    Clustering,
     DensityClusterer,
     InfomapClusterer,
     KMeansClusterer,
@@ -186,7 +188,6 @@ def test_local_labels_of_both_epochs_are_compared(whole, cameras):
         assert torch.equal(model.local_labels[own], model.made[best].hard[own])
 
 
-# DEFECT: images that no local cluster holds keep the number of an earlier clustering, or 0
 def test_local_outliers_are_in_no_local_cluster(cameras, persons, tmp_path):
     local = DensityClusterer(k1=5, k2=1, eps=0.4, min_samples=3)
     model, _ = fitted(persons, tmp_path, 4, local_clusterer=local, local_epochs=1)
@@ -293,8 +294,6 @@ def neighbours(model, epoch, data):
     return find_neighbors(model.clusterer, model.features[epoch], data.train_cameras)
 
 
-# DEFECT: says that stage 1 has 20 epochs in each of 0 cameras; refines nothing, without a warning,
-# and carries the first weights along in every checkpoint
 def test_no_camera_with_images_enough_is_told(small_camera, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(small_camera, copy)
@@ -307,17 +306,19 @@ def test_no_camera_with_images_enough_is_told(small_camera, tmp_path):
     assert model.source is None
 
 
-# DEFECT: ValueError "epoch 0 of -1" in stage 2, also where all images are dropped with certainty
-@pytest.mark.parametrize("refinement", ["constant", "cosine"])
-def test_a_run_may_be_limited_by_steps(refinement, persons, tmp_path):
-    model = calr(local_epochs=1, refinement=refinement)
+def test_a_run_may_be_limited_by_steps(persons, tmp_path):
+    model = calr(local_epochs=1)
     train(model, market(persons), tmp_path, -1, max_steps=10)
     assert model.phase(4)[0] is None
     assert len(model.begun) == 5
 
 
-# DEFECT: the beginning of a phase is missed if the callback's interval passes over it: the network
-# goes on from camera to camera, and nobody leaves stage 1 (labels, discriminator, file)
+def test_a_schedule_of_removal_has_to_know_its_end(persons, tmp_path):
+    model = calr(local_epochs=1, refinement="cosine")
+    with pytest.raises(InputError, match="max_epochs"):
+        train(model, market(persons), tmp_path, -1, max_steps=10)
+
+
 def test_a_labelling_interval_keeps_the_phases(persons, tmp_path):
     model, source = fitted(persons, tmp_path, 12, PseudoLabelCallback(interval=2), local_epochs=3)
     begins = [epoch for epoch, state in enumerate(model.begun) if same_state(state, source)]
@@ -327,21 +328,17 @@ def test_a_labelling_interval_keeps_the_phases(persons, tmp_path):
     assert (tmp_path / "local_labels.npz").exists()
 
 
-# DEFECT: where a camera has no clusters, those of the camera before are trained on in its turn
 def test_a_camera_without_clusters_does_not_train_on_another(persons, tmp_path):
-    class Blind(Kept):
-        def label(self, features, cameras, epoch, known=None):
-            made = super().label(features, cameras, epoch, known)
-            if self.phase(epoch)[0] == 1:
-                return PseudoLabels(torch.full_like(made.hard, -1), statistics=made.statistics)
-            return made
+    class Blind(Clusterer):
+        def cluster(self, features, cameras, neighbors):
+            found = torch.arange(len(features)) % 3
+            return Clustering(found if (cameras == 0).all() else found * 0 - 1, {})
 
-    model = make(Blind, clusterer=GLOBAL, local_clusterer=LOCAL, local_epochs=1)
-    train(model, market(persons), tmp_path, 4)
-    assert 0 not in model.drawn[1]
+    model = make(Kept, clusterer=GLOBAL, local_clusterer=Blind(), local_epochs=1)
+    with pytest.raises(NoClustersError, match="camera 1"):
+        train(model, market(persons), tmp_path, 4)
 
 
-# DEFECT: looked at when stage 2 labels for the first time, after all of stage 1
 @pytest.mark.parametrize(
     "setting", [{"min_similarity": 1.5}, {"score_neighbors": 1}, {"pivot": "first"}]
 )
@@ -358,8 +355,6 @@ def test_impossible_settings_are_told_before_training(setting, persons, tmp_path
         attempt()
 
 
-# DEFECT: Lightning replaces the sampler by a sequential one, which draws outliers too; here most
-# images are, and the target -1 ends the run. Concerns all methods that leave images out
 def test_overfitting_draws_labelled_images(persons, tmp_path):
     model = calr(local_epochs=1)
     train(model, market(persons), tmp_path, 4, overfit_batches=2)
@@ -585,7 +580,6 @@ def test_infomap_is_missed_before_anything_is_computed(without_infomap, persons,
         train(make(Blind), market(persons), tmp_path, 20)
 
 
-# DEFECT: the command line tests the untrained network before fit looks for the package
 def test_the_command_line_misses_infomap_before_testing(
     without_infomap, persons, tmp_path, monkeypatch
 ):

@@ -240,7 +240,6 @@ def test_missing_identities_are_told_in_one_line(persons, tmp_path, monkeypatch)
     assert "\n" not in message
 
 
-# DEFECT: the padded soft labels of a dry run are dense, and the table is made from sparse ones
 @pytest.mark.parametrize("soft_epoch", [0, 1])
 def test_a_dry_run_makes_soft_labels(soft_epoch, persons, tmp_path):
     model = make(PCSL, soft_epoch=soft_epoch)
@@ -252,16 +251,12 @@ class Untrained(PCSL):
         raise AssertionError("trained before the setting was looked at")
 
 
-# DEFECT: fails for all. k and bandwidth are looked at when the first soft labels are made, after
-# soft_epoch (10) epochs; label_interval=0 divides by zero there
 @pytest.mark.parametrize("setting", [{"k": 0}, {"bandwidth": 0.0}, {"label_interval": 0}])
 def test_impossible_settings_are_told_before_training(setting, persons, tmp_path):
     with pytest.raises(InputError):
         train(make(Untrained, soft_epoch=1, **setting), market(persons), tmp_path, 2)
 
 
-# DEFECT: persons are numbered by labels that follow the seed, so that a run that goes on with
-# another seed trains each row of the classifier for another person after the next refresh
 def test_persons_keep_their_rows_when_a_run_goes_on_with_another_seed(persons, tmp_path):
     file = tmp_path / "one.ckpt"
     first, second = make(PCSL, soft_epoch=1), make(PCSL, soft_epoch=1)

@@ -150,7 +150,6 @@ def test_the_command_line_refuses_other_people_in_one_line(
     options = (*FIT, "--trainer.max_epochs=2", f"--ckpt_path={last}")
     message = one_line_error(monkeypatch, fewer, tmp_path / "run", *options)
     assert "data with 6 classes, this data has 4" in message
-    # DEFECT: fails, the refused run has overwritten the settings of the run in whose folder it is
     assert (run_folder / "config.yaml").read_text() == config
 
 
@@ -158,7 +157,6 @@ def test_a_run_does_not_go_on_with_other_images_of_as_many_people(saved, persons
     copy = tmp_path / "copy"
     shutil.copytree(persons, copy)
     next((copy / "bounding_box_train").glob("0001*")).unlink()
-    # DEFECT: a plain ValueError, which the command line shows with a traceback
     with pytest.raises(InputError, match="71"):
         train(make(Supervised), market(copy), tmp_path, 2, checkpoint=saved[1])
 
