@@ -75,7 +75,7 @@ KINDS = {
         epochs=30,
         source_epochs=30,
         o2cap=("--model.num_positives=2",),
-        calr=("--model.local_epochs=4",),
+        calr=("--model.local_epochs=3", "--model.milestones=[18]"),
         pcsl=("--model.soft_epoch=8",),
         reliable_soft=("--model.epochs_per_round=10",),
         schedule=("--model.warmup_epochs=3", "--model.milestones=[20]"),
@@ -86,7 +86,7 @@ KINDS = {
         images=("--data.size=[64,32]", "--data.augmentation.pad=3", "--data.num_workers=0"),
         epochs=16,
         source_epochs=16,
-        calr=("--model.local_epochs=1",),
+        calr=("--model.local_epochs=1", "--model.milestones=[8]"),
         pcsl=("--model.soft_epoch=4",),
         reliable_soft=("--model.epochs_per_round=8",),
         schedule=("--model.warmup_epochs=2", "--model.milestones=[12]"),
@@ -106,8 +106,8 @@ SUN_AND_JUNG = (
 
 def runs_of(kind: Kind) -> dict[str, Run]:
     """The rows of a table."""
-    o2cap = (NORMALIZED, *kind.o2cap)
-    calr = (NORMALIZED, *DENSITY, *kind.calr, *kind.schedule)
+    o2cap = (NORMALIZED, *kind.o2cap, *kind.schedule)
+    calr = (NORMALIZED, *DENSITY, *kind.calr)
     pcsl = (*kind.pcsl, *kind.schedule)
     reliable_soft = (*kind.reliable_soft, *SUN_AND_JUNG)
     within = ("--model.soft_weight=0", "--model.soft_triplet_weight=0")
@@ -115,7 +115,7 @@ def runs_of(kind: Kind) -> dict[str, Run]:
         "O2CAP": Run("o2cap", o2cap),
         "O2CAP without online loss": Run("o2cap", (*o2cap, "--model.online_weight=0")),
         "O2CAP without offline loss": Run("o2cap", (*o2cap, "--model.offline_weight=0")),
-        "CAP": Run("cap", (NORMALIZED,)),
+        "CAP": Run("cap", (NORMALIZED, *kind.schedule)),
         "CALR": Run("calr", calr),
         "CALR without refinement": Run("calr", (*calr, "--model.refinement=none")),
         "CALR without alignment": Run("calr", (*calr, "--model.align_epochs=0")),
