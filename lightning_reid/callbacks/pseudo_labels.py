@@ -20,7 +20,7 @@ from lightning_reid.clustering import Clusterer
 from lightning_reid.distributed import first_rank_only, gather_rows
 from lightning_reid.errors import InputError
 from lightning_reid.labels import OUTLIER, PseudoLabels
-from lightning_reid.metrics import cluster_quality, rand_agreement
+from lightning_reid.metrics import cluster_quality, rand_agreement, soft_label_accuracy
 
 
 class NoClustersError(InputError):
@@ -147,6 +147,9 @@ class PseudoLabelCallback(pl.Callback):
         }
         if self.diagnostics and (identities := _identities(datamodule)) is not None:
             quality = cluster_quality(made.hard, identities)
+            if made.soft is not None:
+                right = soft_label_accuracy(made.soft, made.hard, identities)
+                quality["soft_label_accuracy"] = right
             statistics.update({f"diagnostics/{key}": value for key, value in quality.items()})
         if made.num_clusters < 2:
             self._too_few_clusters(pl_module, made, epoch)

@@ -6,6 +6,7 @@ from lightning_reid.metrics.functional import (
     query_scores,
     rand_agreement,
     retrieval_metrics,
+    soft_label_accuracy,
 )
 from lightning_reid.metrics.retrieval import Collected, RetrievalMetrics
 
@@ -17,4 +18,5 @@ __all__ = [
     "query_scores",
     "rand_agreement",
     "retrieval_metrics",
+    "soft_label_accuracy",
 ]

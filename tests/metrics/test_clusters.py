@@ -2,8 +2,9 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import torch
 
-from lightning_reid.metrics import cluster_quality, rand_agreement
+from lightning_reid.metrics import cluster_quality, rand_agreement, soft_label_accuracy
 
 
 def test_pairs_are_counted():
@@ -34,3 +35,24 @@ def test_all_outliers_have_no_numbers_but_recall():
     quality = cluster_quality([-1, -1], [3, 3])
     assert np.isnan(quality["pair_precision"])
     assert quality["pair_recall"] == 0
+
+
+@pytest.mark.parametrize("layout", ["dense", "sparse"])
+@pytest.mark.parametrize("seed", range(4))
+def test_soft_label_accuracy_against_its_definition(layout, seed):
+    rng = np.random.default_rng(seed)
+    labels, identities = rng.integers(-1, 5, 40), rng.integers(0, 4, 40)
+    soft = rng.random((40, 5)) * (rng.random((40, 1)) < 0.8)
+    right = []
+    for i in range(40):
+        if soft[i].any():
+            shown = identities[labels == soft[i].argmax()]
+            counts = np.bincount(shown, minlength=4)
+            right.append(counts.argmax() == identities[i])  # the first of equals
+    tensor = torch.from_numpy(soft)
+    tensor = tensor.to_sparse() if layout == "sparse" else tensor
+    assert soft_label_accuracy(tensor, labels, identities) == pytest.approx(np.mean(right))
+
+
+def test_no_soft_label_no_accuracy():
+    assert np.isnan(soft_label_accuracy(torch.zeros(2, 3), [0, 1], [0, 1]))

@@ -1,6 +1,10 @@
 """Metrics as pure functions."""
 
-from lightning_reid.metrics.functional.clusters import cluster_quality, rand_agreement
+from lightning_reid.metrics.functional.clusters import (
+    cluster_quality,
+    rand_agreement,
+    soft_label_accuracy,
+)
 from lightning_reid.metrics.functional.retrieval import (
     QueryScores,
     query_scores,
@@ -13,4 +17,5 @@ __all__ = [
     "query_scores",
     "rand_agreement",
     "retrieval_metrics",
+    "soft_label_accuracy",
 ]

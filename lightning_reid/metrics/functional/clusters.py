@@ -59,5 +59,41 @@ def cluster_quality(labels: Labels, identities: Labels) -> dict[str, float]:
     }
 
 
+def soft_label_accuracy(soft: Tensor, labels: Labels, identities: Labels) -> float:
+    """Share of images whose strongest soft label is right. A diagnostic: never for training.
+
+    It is right if the cluster that it points to shows the image's identity most often.
+
+    Args:
+        soft: weights of the clusters for every image, ``(N, C)``, dense or sparse.
+        labels: clusters, ``(N,)``, negative for outliers.
+        identities: true identities, ``(N,)``.
+
+    Returns:
+        From 0 to 1, over the images that have a soft label; NaN where none has.
+    """
+    from sklearn.metrics.cluster import contingency_matrix
+
+    labels, identities = np.asarray(labels), np.asarray(identities)
+    strongest, known = _strongest(soft)
+    shown, inlier = np.unique(identities, return_inverse=True)[1], labels >= 0
+    clusters, columns = np.unique(labels[inlier], return_inverse=True)
+    people = np.unique(shown[inlier])
+    table = contingency_matrix(shown[inlier], columns, sparse=True)
+    mostly = np.full(soft.shape[1], -1)
+    mostly[clusters] = people[np.asarray(table.argmax(axis=0)).ravel()]
+    return float((mostly[strongest[known]] == shown[known]).mean()) if known.any() else float("nan")
+
+
+def _strongest(soft: Tensor) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Column of the largest weight of every row, and which rows have any weight."""
+    from scipy.sparse import csr_array
+
+    sparse = (soft.cpu() if soft.is_sparse else soft.cpu().to_sparse()).coalesce()
+    places = tuple(sparse.indices().numpy())
+    rows = csr_array((sparse.values().numpy(), places), shape=tuple(soft.shape))
+    return np.asarray(rows.argmax(axis=1)).ravel(), np.diff(rows.indptr) > 0
+
+
 def _pairs(counts: npt.NDArray[np.int64]) -> float:
     return float((counts.astype(np.float64) * (counts - 1) / 2).sum())
