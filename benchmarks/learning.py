@@ -7,8 +7,9 @@ r"""Whether each method learns, against no training, its own ablations and full 
 
 ``real`` takes a folder in Market-1501 layout, an ImageNet MobileNetV2 at 128 x 64, and 30 epochs of
 25 batches of 32. ``drawn`` takes 60 SyntheticPersons in five cameras and a ResNet-18 from random
-weights at 64 x 32, in runs of a minute. Every run is one of the command line. A run that is in the JSON file
-already is not repeated, so that a long table can be made in pieces (``--rows``, ``--seeds``).
+weights at 64 x 32, in runs of a minute. Every run is one of the command line. A run that is in the
+JSON file already is not repeated, so that a long table can be made in pieces (``--rows``,
+``--seeds``).
 
 The table ``pcsl`` varies every choice that PCSL's abstract leaves open, one at a time.
 
@@ -224,7 +225,8 @@ def source_model(kind: Kind, seed: int, arguments: argparse.Namespace) -> Path:
     checkpoint = folder.resolve() / "checkpoints" / "last.ckpt"
     if not checkpoint.is_file():
         options = [*kind.network, *kind.images, *kind.schedule, "--model.neck=false"]
-        options += ["--data.drawing_seed=1", f"--data.root={arguments.sources / 'other_persons'}"]
+        persons = arguments.sources / f"{arguments.kind}-persons"
+        options += ["--data.drawing_seed=1", f"--data.root={persons}"]
         options += [
             "--data.batches_per_epoch=25",
             f"--trainer.max_epochs={kind.source_epochs}",
