@@ -7,7 +7,7 @@ r"""Whether each method learns, against no training, its own ablations and full 
 
 ``real`` takes a folder in Market-1501 layout, an ImageNet MobileNetV2 at 128 x 64, and 30 epochs of
 25 batches of 32. ``drawn`` takes 60 SyntheticPersons in five cameras and a ResNet-18 from random
-weights at 64 x 32, in runs of a minute. Every run is one of the command line. A run that is in the
+weights at 48 x 24, in runs of a minute. Every run is one of the command line. A run that is in the
 JSON file already is not repeated, so that a long table can be made in pieces (``--rows``,
 ``--seeds``).
 
@@ -85,8 +85,8 @@ KINDS = {
         data="synthetic_persons",
         network=("--model.backbone=resnet18", "--model.weights=null"),
         images=(
-            "--data.size=[64,32]",
-            "--data.augmentation.pad=3",
+            "--data.size=[48,24]",
+            "--data.augmentation.pad=2",
             "--data.num_workers=0",
             "--data.num_train_identities=60",
             "--data.num_test_identities=30",
