@@ -9,6 +9,7 @@ from typing import cast
 
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+from pytorch_lightning.utilities import rank_zero_only
 
 
 class ContinuedCSVLogger(CSVLogger):
@@ -20,16 +21,18 @@ class ContinuedCSVLogger(CSVLogger):
     @property
     def experiment(self) -> ExperimentWriter:
         """The writer of the file, which starts with what is in there already."""
-        if isinstance(self._experiment, ExperimentWriter):
-            return self._experiment
+        # the other processes write nothing, and must not touch the file either
+        if isinstance(self._experiment, ExperimentWriter) or getattr(rank_zero_only, "rank", None):
+            return cast(ExperimentWriter, super().experiment)
         file = Path(self.log_dir, ExperimentWriter.NAME_METRICS_FILE)
-        before = file.read_bytes() if file.is_file() else b""
-        file.unlink(missing_ok=True)
+        before, kept = file.is_file() and file.stat().st_size > 0, file.with_suffix(".before")
+        if before:
+            file.rename(kept)
         with warnings.catch_warnings():  # of a deletion that does not happen
             warnings.filterwarnings("ignore", "Experiment logs directory")
             writer = super().experiment
-        if before and not file.exists():
-            file.write_bytes(before)
+        if before:
+            kept.replace(file)
             with file.open(newline="") as lines:
                 writer.metrics_keys = next(csv.reader(lines))
         return cast(ExperimentWriter, writer)

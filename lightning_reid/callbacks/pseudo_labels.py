@@ -180,7 +180,8 @@ class PseudoLabelCallback(pl.Callback):
         if made.sampling != "images" and made.num_groups < per_batch:
             rank_zero_warn(
                 f"{made.num_groups} groups are fewer than the {per_batch} that a batch draws: "
-                f"groups repeat within a batch; lower batch_size={batch_size} or raise eps"
+                f"groups repeat within a batch; lower batch_size={batch_size}, or see to it that "
+                "there are more"
             )
 
 

@@ -295,6 +295,10 @@ class KMeansClusterer(Clusterer):
 
     def cluster(self, features: Tensor, cameras: Tensor, neighbors: Neighbors) -> Clustering:
         """Exactly ``num_clusters`` clusters."""
+        if self.num_clusters > len(features):
+            raise InputError(
+                f"KMeansClusterer: num_clusters={self.num_clusters} of {len(features)} images"
+            )
         labels, _ = kmeans(features, self.num_clusters, self.seed)
         return Clustering(labels.cpu(), {})
 

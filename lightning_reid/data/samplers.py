@@ -153,7 +153,8 @@ class ShardSampler(DistributedSampler[Any]):
 def _require_multiple(batch_size: int, images_per_group: int) -> None:
     if images_per_group < 1 or batch_size % images_per_group:
         raise InputError(
-            f"batch_size={batch_size} is not a multiple of images_per_group={images_per_group}"
+            f"batch_size={batch_size} is not a multiple of images_per_group={images_per_group}; "
+            "change one of them"
         )
 
 

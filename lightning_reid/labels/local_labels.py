@@ -56,20 +56,24 @@ def save_local_labels(
         np.savez(stream, names=names, cameras=local.cameras, local_labels=local.labels)
 
 
-def load_local_labels(file: str | Path, paths: Sequence[str | Path]) -> Tensor:
+def load_local_labels(
+    file: str | Path, paths: Sequence[str | Path], cameras: Tensor | None = None
+) -> Tensor:
     """Read the local labels of images, which are found by name, whatever their folders.
 
     Args:
         file: see :func:`read_local_labels`. Images that are not asked for are passed over.
         paths: ``(N,)`` of the images.
+        cameras: ``(N,)`` of the images; if given, the file must tell the same images apart by
+            camera, whatever the numbers.
 
     Returns:
         ``(N,)`` int64 in the order of ``paths``.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        InputError: If the file cannot be used, an image has no label in it, or two images have
-            the same name.
+        InputError: If the file cannot be used, an image has no label in it, two images have the
+            same name, or the cameras are others.
     """
     path = Path(file)
     local = read_local_labels(path)
@@ -87,6 +91,9 @@ def load_local_labels(file: str | Path, paths: Sequence[str | Path]) -> Tensor:
             f"{path} has no local label for {len(missing)} of {len(names)} images, the first of "
             f"which is {missing[0]}"
         )
+    if cameras is not None:
+        told = dict(zip(local.names, local.cameras.tolist(), strict=True))
+        _require_same_cameras(path, [told[name] for name in names], cameras.tolist())
     return torch.tensor([labels[name] for name in names], dtype=torch.int64)
 
 
@@ -110,6 +117,15 @@ def read_local_labels(file: str | Path) -> LocalLabels:
         raise FileNotFoundError(f"{path} has no npy file with local labels")
     names, labels, cameras = (np.concatenate(column) for column in zip(*parts, strict=True))
     return _checked(path, names, labels, cameras)
+
+
+def _require_same_cameras(path: Path, told: Sequence[int], own: Sequence[int]) -> None:
+    pairs = set(zip(told, own, strict=True))
+    if not len(pairs) == len(set(told)) == len(set(own)):
+        raise InputError(
+            f"{path} has images in other cameras than the data: its {len(set(told))} cameras and "
+            f"the data's {len(set(own))} do not correspond"
+        )
 
 
 def _columns(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

@@ -23,14 +23,19 @@ def pairwise_distances(embeddings: Tensor) -> Tensor:
 
     Returns:
         ``(B, B)``, at least float32.
+
+    Raises:
+        ValueError: if the embeddings are not 2-D or there are none.
     """
+    if embeddings.ndim != 2 or not len(embeddings):
+        raise ValueError(f"embeddings must be (B, D), not of shape {tuple(embeddings.shape)}")
     rows = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
     # squared norms minus products would lose small distances, and all precision under autocast
     return torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def batch_hard_triplet_loss(
-    embeddings: Tensor, labels: Tensor, margin: float = 0.3, cameras: Tensor | None = None
+    embeddings: Tensor, labels: Tensor, *, margin: float = 0.3, cameras: Tensor | None = None
 ) -> Tensor:
     """``[margin + distance to furthest positive - distance to nearest negative]_+``, averaged.
 
@@ -39,14 +44,20 @@ def batch_hard_triplet_loss(
 
     Args:
         embeddings: ``(B, D)``; the only argument with a gradient.
-        labels: ``(B,)``.
+        labels: ``(B,)``; equal numbers are one person, -1 too.
         margin: 0.3, common in re-identification.
         cameras: ``(B,)``; if given, positives and negatives are images of the image's own camera
             only, so that labels need to be valid only inside a camera (PCSL, our reconstruction).
 
     Returns:
         Scalar; 0 where no image has a negative.
+
+    Raises:
+        ValueError: if the shapes do not fit.
     """
+    _require_shape("labels", labels, (len(embeddings),))
+    if cameras is not None:
+        _require_shape("cameras", cameras, (len(embeddings),))
     distances = pairwise_distances(embeddings)
     positive = labels[:, None] == labels[None]
     negative = ~positive
@@ -60,7 +71,7 @@ def batch_hard_triplet_loss(
 
 
 def weighted_triplet_loss(
-    embeddings: Tensor, similarity: Tensor, cameras: Tensor, margin: float = 0.3
+    embeddings: Tensor, similarity: Tensor, cameras: Tensor, *, margin: float = 0.3
 ) -> Tensor:
     """``[margin + D+ - D-]_+`` with soft positives and negatives in other cameras, averaged.
 
@@ -79,7 +90,12 @@ def weighted_triplet_loss(
 
     Returns:
         Scalar; 0 where no image counts.
+
+    Raises:
+        ValueError: if the shapes do not fit.
     """
+    _require_shape("similarity", similarity, (len(embeddings), len(embeddings)))
+    _require_shape("cameras", cameras, (len(embeddings),))
     distances = pairwise_distances(embeddings)
     other_camera = cameras[:, None] != cameras[None]
     weights = similarity.detach().to(distances.dtype).clamp(0, 1)
@@ -93,6 +109,13 @@ def weighted_triplet_loss(
     repulsion = scores.softmax(1)
     difference = ((attraction - repulsion) * distances).sum(1)
     return _mean_of_counted(relu(margin + difference), counted)
+
+
+def _require_shape(name: str, given: Tensor, shape: tuple[int, ...]) -> None:
+    if given.shape != shape or given.layout != torch.strided:
+        raise ValueError(
+            f"{name} must be dense, of shape {shape}, not {given.layout} {tuple(given.shape)}"
+        )
 
 
 def _mean_of_counted(losses: Tensor, counted: Tensor) -> Tensor:

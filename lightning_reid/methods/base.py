@@ -46,9 +46,11 @@ class ReIDModule(pl.LightningModule, ABC):
     Attributes:
         supervision: what the method may know about who is on the training images, see
             :meth:`~lightning_reid.ReIDDataModule.training_labels`.
+        datamodule_needs: what the data module must have beside ``label_dataloader`` and ``assign``.
     """
 
     supervision: ClassVar[Supervision] = "none"
+    datamodule_needs: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -129,9 +131,21 @@ class ReIDModule(pl.LightningModule, ABC):
             clusterer.require_packages()
 
     def setup(self, stage: str) -> None:
-        """Check what ``fit`` needs."""
-        if stage == "fit":
-            self.check_requirements()
+        """Check what ``fit`` needs.
+
+        Raises:
+            InputError: if the data module lacks something.
+        """
+        if stage != "fit":
+            return
+        self.check_requirements()
+        datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
+        missing = [name for name in self.datamodule_needs if not hasattr(datamodule, name)]
+        if missing:
+            raise InputError(
+                f"{type(self).__name__} needs a data module with {' and '.join(missing)}, as "
+                f"ReIDDataModule has; {type(datamodule).__name__} has not"
+            )
 
     def keep_clusterer(
         self, clusterer: Clusterer | Mapping[str, Any], name: str = "clusterer"

@@ -99,6 +99,8 @@ class CALR(MemoryModule, HeadModule):
             :class:`~lightning_reid.ReIDModule`.
     """
 
+    datamodule_needs = ("train_cameras", "paths")
+
     def __init__(
         self,
         clusterer: InfomapClusterer | Clusterer | None = None,
@@ -173,7 +175,9 @@ class CALR(MemoryModule, HeadModule):
         self.local_silhouettes = torch.full((int(cameras.max()) + 1,), -torch.inf)
         self.local_cameras = []
         if self.local_labels_file is not None:
-            self.local_labels = load_local_labels(self.local_labels_file, datamodule.paths("train"))
+            self.local_labels = load_local_labels(
+                self.local_labels_file, datamodule.paths("train"), cameras
+            )
         elif self.refinement != "none":
             self._plan_stage_1(cameras)
         if self.refinement == "cosine" and (self.trainer.max_epochs or -1) < 0:
@@ -235,7 +239,13 @@ class CALR(MemoryModule, HeadModule):
         return PseudoLabels(
             hard,
             images_per_group=self.local_images_per_group,
-            statistics={**made.statistics, "camera": float(camera)},
+            statistics={
+                **made.statistics,
+                "camera": float(camera),
+                # the images of other cameras are not left out: it is not their turn
+                "outliers": float((made.hard < 0).sum()),
+                "outlier_share": float((made.hard < 0).float().mean()),
+            },
         )
 
     def _global(self, features: Tensor, cameras: Tensor, epoch: int) -> PseudoLabels:
@@ -275,13 +285,24 @@ class CALR(MemoryModule, HeadModule):
         if "camera" in labels.statistics:
             self._keep_local(labels)
 
+    def on_train_start(self) -> None:
+        """Tell the plan, which may come from a checkpoint."""
+        if self.local_cameras:
+            count = int(self.train_cameras.max()) + 1
+            left_out = sorted({*range(count)} - {*self.local_cameras})
+            small = f" (too few images in {left_out})" if left_out else ""
+            rank_zero_info(
+                f"CALR: stage 1 takes {self.local_epochs} epochs for each of "
+                f"{len(self.local_cameras)} cameras{small}, stage 2 the rest"
+            )
+
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """The loss over clusters and, at the start of stage 2, the discriminator's."""
         embeddings, index, cameras = self.gather(
             self.embed(batch["image"]), batch["index"], batch["camera"]
         )
         labels = self.current_labels()
-        targets = labels.hard[index]
+        targets = self.targets(index)
         with torch.autocast(embeddings.device.type, enabled=False):
             loss = cluster_contrastive_loss(
                 embeddings, targets, self.memory, self.temperature, labels.class_weights
@@ -307,7 +328,9 @@ class CALR(MemoryModule, HeadModule):
         super().load_training_state(state)
         self.local_labels = state["local_labels"].cpu()
         self.local_silhouettes = state["local_silhouettes"].cpu()
-        # as planned when the run began: it may have been made longer since
+        planned = self.local_cameras, self.local_epochs
+        if self._trainer is not None and planned != (state["local_cameras"], state["local_epochs"]):
+            rank_zero_warn("CALR: stage 1 goes on as the checkpoint planned it, not as told now")
         self.local_cameras = state["local_cameras"]
         self.local_epochs = state["local_epochs"]
         self.source = SourceWeights(state["source"]) if "source" in state else None
@@ -398,7 +421,6 @@ class CALR(MemoryModule, HeadModule):
                 f"{self.local_epochs} epochs each; raise --trainer.max_epochs, lower "
                 "--model.local_epochs, or give --model.local_labels"
             )
-        rank_zero_info(f"CALR: {self.local_epochs} epochs in each of {len(enough)} cameras first")
 
     def _local_epochs_in_all(self) -> int:
         return self.local_epochs * len(self.local_cameras)

@@ -40,7 +40,7 @@ class CAP(ProxyMemoryModule):
         embeddings, index, cameras = self.gather(
             self.embed(batch["image"]), batch["index"], batch["camera"]
         )
-        own_proxies = self.groups()[index]
+        own_proxies = self.targets(index)
         with torch.autocast(embeddings.device.type, enabled=False):
             similarity = embeddings @ self.memory.T
             loss = intra_camera_proxy_loss(

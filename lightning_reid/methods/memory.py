@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_reid.errors import InputError
 from lightning_reid.labels import PseudoLabels, group_means
 from lightning_reid.losses import update_memory
 from lightning_reid.methods.base import Batch, ReIDModule
@@ -39,6 +40,21 @@ class MemoryModule(ReIDModule):
     def groups(self) -> Tensor:
         """The row of the memory that each training image belongs to, ``(N,)``, -1 for none."""
         return self.current_labels().hard
+
+    def targets(self, index: Tensor) -> Tensor:
+        """The row of the memory that each image of a batch belongs to, ``(B,)``.
+
+        Raises:
+            InputError: if an image has none.
+        """
+        targets = self.groups()[index]
+        if (targets < 0).any():
+            raise InputError(
+                "a batch holds images that have no label at present: the training batches must "
+                "leave out images i with labels.groups[i] == -1, and be drawn anew after assign() "
+                "(Trainer's reload_dataloaders_every_n_epochs=1 makes a new loader every epoch)"
+            )
+        return targets
 
     def take_labels(self, labels: PseudoLabels) -> None:
         """Keep labels, on the network's device, and what follows from them."""

@@ -50,7 +50,7 @@ class O2CAP(ProxyMemoryModule):
             self.embed(batch["image"]), batch["index"], batch["camera"]
         )
         labels = self.current_labels()
-        own_proxies = self.groups()[index]
+        own_proxies = self.targets(index)
         with torch.autocast(embeddings.device.type, enabled=False):
             similarity = embeddings @ self.memory.T
             offline = offline_proxy_loss(

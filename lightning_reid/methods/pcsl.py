@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from lightning_reid.clustering import camera_normalize
@@ -66,6 +67,7 @@ class PCSL(HeadModule):
     """
 
     supervision: ClassVar[Supervision] = "intra_camera"
+    datamodule_needs = ("training_labels", "train_cameras")
 
     def __init__(
         self,
@@ -101,6 +103,16 @@ class PCSL(HeadModule):
         self.person_cameras = torch.empty(0, dtype=torch.int64)
         self.soft_columns: Tensor | None = None
         self.soft_weights: Tensor | None = None
+
+    def setup(self, stage: str) -> None:
+        """Tell if the run is too short to get to the soft labels."""
+        super().setup(stage)
+        total = self.trainer.max_epochs or -1
+        if stage == "fit" and 0 < total <= self.soft_epoch:
+            rank_zero_warn(
+                f"PCSL: soft labels begin with epoch {self.soft_epoch}, after the {total} epochs "
+                "of this run: only labels within cameras are learnt; lower --model.soft_epoch"
+            )
 
     def head_size_of(self, datamodule: Any) -> int:
         """The number of persons, over all cameras."""
@@ -175,14 +187,16 @@ class PCSL(HeadModule):
             log_probabilities = camera_log_softmax(logits, self.person_cameras)
             losses = {
                 "intra": camera_cross_entropy(log_probabilities, persons),
-                "intra_triplets": batch_hard_triplet_loss(pooled, persons, self.margin, cameras),
+                "intra_triplets": batch_hard_triplet_loss(
+                    pooled, persons, margin=self.margin, cameras=cameras
+                ),
             }
             loss = losses["intra"] + losses["intra_triplets"]
             if self.soft_columns is not None and self.soft_weights is not None:
                 columns, weights = self.soft_columns[persons], self.soft_weights[persons]
                 losses["cross"] = cross_camera_cross_entropy(log_probabilities, columns, weights)
                 losses["cross_triplets"] = weighted_triplet_loss(
-                    pooled, _pairwise(columns, weights, persons), cameras, self.margin
+                    pooled, _pairwise(columns, weights, persons), cameras, margin=self.margin
                 )
                 loss = loss + self.soft_weight * losses["cross"]
                 loss = loss + self.soft_triplet_weight * losses["cross_triplets"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -21,6 +22,7 @@ from lightning_reid.losses import soft_cross_entropy
 from lightning_reid.methods.base import Batch
 from lightning_reid.methods.head import HeadModule
 from lightning_reid.methods.source_weights import SourceWeights
+from lightning_reid.models.checkpoint_files import is_checkpoint_path
 
 _IMAGES_PER_CLUSTER = 20
 _FIRST_SPREAD = 0.001  # of the classifier's weights, in PUL
@@ -64,8 +66,11 @@ class ReliableSoftLabels(HeadModule):
         weight_decay: none in PUL.
         warmup_epochs: none in PUL.
         milestones: epochs of a round after which the rate falls; none in PUL.
+        weights: checkpoint of the source model. Others work, with a warning.
         kwargs: see :class:`~lightning_reid.ReIDModule`.
     """
+
+    datamodule_needs = ("train_cameras",)
 
     def __init__(
         self,
@@ -88,6 +93,7 @@ class ReliableSoftLabels(HeadModule):
         weight_decay: float = 0.0,
         warmup_epochs: int = 0,
         milestones: tuple[int, ...] = (),
+        weights: str | Path | None = "IMAGENET1K_V1",
         **kwargs: Any,
     ) -> None:
         if num_clusters is not None:
@@ -105,8 +111,10 @@ class ReliableSoftLabels(HeadModule):
             weight_decay=weight_decay,
             warmup_epochs=warmup_epochs,
             milestones=milestones,
+            weights=weights,
             **kwargs,
         )
+        self.from_source = weights is not None and is_checkpoint_path(weights)
         self.num_clusters = num_clusters
         self.clusters_per_camera = clusters_per_camera
         self.threshold = threshold
@@ -135,6 +143,11 @@ class ReliableSoftLabels(HeadModule):
     def setup(self, stage: str) -> None:
         """Remember the source model."""
         super().setup(stage)
+        if stage == "fit" and not self.from_source:
+            rank_zero_warn(
+                "ReliableSoftLabels should start from a model of other, labelled people: "
+                "--model.weights=<checkpoint of Supervised>"
+            )
         if stage == "fit" and self.restart:
             self.source = SourceWeights.of(self.network)
 

@@ -30,6 +30,7 @@ class Supervised(HeadModule):
     """
 
     supervision: ClassVar[Supervision] = "full"
+    datamodule_needs = ("training_labels",)
 
     def __init__(
         self,
@@ -72,7 +73,7 @@ class Supervised(HeadModule):
         with torch.autocast(pooled.device.type, enabled=False):
             logits = self.current_head()(projected)
             classification = cross_entropy(logits, identities, label_smoothing=self.label_smoothing)
-            triplets = batch_hard_triplet_loss(pooled, identities, self.margin)
+            triplets = batch_hard_triplet_loss(pooled, identities, margin=self.margin)
         loss: Tensor = classification + self.triplet_weight * triplets
         self.log_dict({"train/loss_identities": classification, "train/loss_triplets": triplets})
         self.log("train/loss", loss, prog_bar=True)

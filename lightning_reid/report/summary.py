@@ -13,6 +13,8 @@ _LABEL_ROWS = {
     "labels/clusters": "clusters",
     "labels/outlier_share": "outliers, share of images",
     "labels/cross_camera_share": "clusters that span cameras, share",
+    "labels/reliable_share": "images with reliable labels, share",
+    "labels/soft_mass": "soft labels across cameras, a person's sum",
     "labels/silhouette": "silhouette of the clusters (-1 to 1)",
     "labels/stability": "agreement with the labels before (ARI)",
     "diagnostics/ari": "agreement with the true identities (ARI, diagnostic)",

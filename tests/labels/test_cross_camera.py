@@ -81,7 +81,7 @@ def test_restated_in_loops(monkeypatch, seed, kernel, confidence, mutual, sizes,
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_mass_and_counts(kernel):
     features, cameras = drawn((30, 2, 25, 40))
-    soft = cross_camera_soft_labels(features, cameras, 4, kernel, confidence=False).tocoo()
+    soft = cross_camera_soft_labels(features, cameras, 4, kernel, mutual=False).tocoo()
     dense = soft.toarray()
     assert (cameras[soft.row] != cameras[soft.col]).all()
     assert (soft.data > 0).all()
@@ -111,11 +111,11 @@ def test_identical_persons_share_equally():
 
 def test_narrow_gaussian_names_one_person():
     features, cameras = drawn()
-    soft = cross_camera_soft_labels(features, cameras, bandwidth=0.01, confidence=False)
+    soft = cross_camera_soft_labels(features, cameras, bandwidth=0.01, mutual=False)
     sums = soft.sum(axis=1)
     np.testing.assert_allclose(sums, 2, atol=1e-5)
     assert (soft.data > 0).all()
-    certain = cross_camera_soft_labels(features, cameras, bandwidth=0.01)
+    certain = cross_camera_soft_labels(features, cameras, bandwidth=0.01, confidence=True)
     assert (certain.data > 0).all()
 
 

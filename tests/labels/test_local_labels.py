@@ -120,3 +120,12 @@ def test_unfit_labels_are_not_saved(tmp_path):
     with pytest.raises(InputError, match="3 names, 2 local labels and 3 cameras"):
         save_local_labels(tmp_path / "x.npz", PATHS, [0, 1], [0, 0, 0])
     assert not (tmp_path / "x.npz").exists()
+
+
+def test_other_cameras(tmp_path):
+    file, paths = tmp_path / "labels.npz", ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    save_local_labels(file, paths, [0, 0, 1, 0], [0, 0, 1, 1])
+    renumbered = torch.tensor([7, 7, 3, 3])
+    assert load_local_labels(file, paths, renumbered).tolist() == [0, 0, 1, 0]
+    with pytest.raises(InputError, match=r"labels.npz has images in other cameras"):
+        load_local_labels(file, paths, torch.tensor([0, 1, 1, 1]))

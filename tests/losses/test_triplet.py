@@ -74,8 +74,10 @@ def assert_same(loss, expected, embeddings):
 def test_batch_hard_is_the_written_formula(shape, seed, margin, inside_cameras):
     embeddings, labels, cameras = batch(shape, seed)
     cameras = cameras if inside_cameras else None
-    loss = batch_hard_triplet_loss(embeddings, labels, margin, cameras)
-    assert_same(loss, batch_hard_by_loops(embeddings, labels, margin, cameras), embeddings)
+    loss = batch_hard_triplet_loss(embeddings, labels, margin=margin, cameras=cameras)
+    assert_same(
+        loss, batch_hard_by_loops(embeddings, labels, margin=margin, cameras=cameras), embeddings
+    )
 
 
 def random_similarity(num_images):
@@ -91,16 +93,16 @@ def random_similarity(num_images):
 def test_weighted_is_the_written_formula(shape, seed, margin):
     embeddings, _, cameras = batch(shape, seed)
     similarity = random_similarity(len(embeddings))
-    loss = weighted_triplet_loss(embeddings, similarity, cameras, margin)
-    assert_same(loss, weighted_by_loops(embeddings, similarity, cameras, margin), embeddings)
+    loss = weighted_triplet_loss(embeddings, similarity, cameras, margin=margin)
+    assert_same(loss, weighted_by_loops(embeddings, similarity, cameras, margin=margin), embeddings)
 
 
 def test_gradients_are_the_numerical_ones():
     embeddings, labels, cameras = batch((8, 4, 2, 3), 0)
     similarity = torch.rand(8, 8, dtype=torch.float64)
     for loss in (
-        lambda e: weighted_triplet_loss(e, similarity, cameras, 5.0),
-        lambda e: batch_hard_triplet_loss(e, labels, 20.0),
+        lambda e: weighted_triplet_loss(e, similarity, cameras, margin=5.0),
+        lambda e: batch_hard_triplet_loss(e, labels, margin=20.0),
         lambda e: pairwise_distances(e).masked_select(~torch.eye(8, dtype=torch.bool)),
     ):
         assert torch.autograd.gradcheck(loss, embeddings)
@@ -108,10 +110,10 @@ def test_gradients_are_the_numerical_ones():
 
 def test_images_of_different_cameras_are_never_compared():
     embeddings, labels, cameras = batch((24, 6, 3, 4), 1)
-    images = batch_hard_triplet_loss(embeddings[cameras == 2], labels[cameras == 2], 9.0)
+    images = batch_hard_triplet_loss(embeddings[cameras == 2], labels[cameras == 2], margin=9.0)
     assert images > 0
     alone = torch.where(cameras == 2, labels, 0)  # no negatives in the other cameras
-    loss = batch_hard_triplet_loss(embeddings, alone, 9.0, cameras)
+    loss = batch_hard_triplet_loss(embeddings, alone, margin=9.0, cameras=cameras)
     torch.testing.assert_close(loss, images)
     (gradient,) = torch.autograd.grad(loss, embeddings)
     assert (gradient[cameras != 2] == 0).all()
@@ -171,3 +173,32 @@ def test_float32_under_autocast():
     expected = (embeddings[:, None] - embeddings[None]).norm(dim=2)
     torch.testing.assert_close(distances, expected, rtol=1e-5, atol=1e-8)
     assert (distances.diag() == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("labels", "cameras"),
+    [(torch.zeros(4, 1), None), (torch.zeros(1), None), (torch.zeros(4), torch.zeros(1))],
+)
+def test_batch_hard_refuses_other_shapes(labels, cameras):
+    with pytest.raises(ValueError, match="must be dense, of shape"):
+        batch_hard_triplet_loss(torch.randn(4, 3), labels, cameras=cameras)
+
+
+@pytest.mark.parametrize(
+    ("similarity", "cameras"),
+    [
+        (torch.zeros(4), torch.zeros(4)),
+        (torch.zeros(4, 4).to_sparse(), torch.zeros(4)),
+        (torch.zeros(4), torch.zeros(4, 4)),
+        (torch.zeros(4, 4), torch.zeros(1)),
+    ],
+)
+def test_weighted_refuses_other_shapes(similarity, cameras):
+    with pytest.raises(ValueError, match="must be dense, of shape"):
+        weighted_triplet_loss(torch.randn(4, 3), similarity, cameras)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (4, 3, 2, 2), (4,)])
+def test_distances_are_those_of_rows(shape):
+    with pytest.raises(ValueError, match="embeddings must be"):
+        pairwise_distances(torch.randn(shape))

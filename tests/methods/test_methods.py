@@ -15,6 +15,7 @@ from lightning_reid.clustering import (
     KMeansClusterer,
 )
 from lightning_reid.data import Augmentation
+from lightning_reid.errors import InputError
 from lightning_reid.losses import update_memory
 from lightning_reid.methods.memory import MemoryModule
 
@@ -302,3 +303,28 @@ def test_a_checkpoint_restores_memory_and_labels(persons, tmp_path):
     assert torch.equal(back.memory, model.memory)
     assert torch.equal(back.current_labels().hard, model.current_labels().hard)
     assert torch.equal(back.proxy_cameras, model.proxy_cameras)
+
+
+@pytest.mark.parametrize("cls", [cls for cls in METHODS if cls.datamodule_needs])
+def test_what_a_data_module_lacks_is_told(cls, persons, tmp_path):
+    class Own(pl.LightningDataModule):
+        def label_dataloader(self):
+            return []
+
+        def assign(self, labels):
+            pass
+
+        def train_dataloader(self):
+            return []
+
+    with pytest.raises(InputError, match=f"needs a data module with {cls.datamodule_needs[0]}"):
+        trainer(tmp_path).fit(method(cls), Own())
+
+
+def test_a_batch_with_an_outlier_is_refused():
+    model = method(O2CAP)
+    labels = PseudoLabels.from_clusters(torch.tensor([0, 0, 1, 1, -1]), torch.zeros(5).long())
+    model.adopt(labels, torch.nn.functional.normalize(torch.randn(5, 24), dim=1))
+    assert model.targets(torch.tensor([0, 3])).tolist() == [0, 1]
+    with pytest.raises(InputError, match="must leave out images"):
+        model.targets(torch.tensor([0, 4]))

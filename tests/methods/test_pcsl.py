@@ -263,3 +263,8 @@ def test_persons_keep_their_rows_when_a_run_goes_on_with_another_seed(persons, t
     train(first, market(persons, seed=0), tmp_path, 1).save_checkpoint(file)
     train(second, market(persons, seed=1), tmp_path, 2, checkpoint=file)
     assert second.current_labels().hard.tolist() == first.current_labels().hard.tolist()
+
+
+def test_a_run_too_short_for_soft_labels_says_so(persons, tmp_path):
+    with pytest.warns(UserWarning, match="soft labels begin with epoch 5"):
+        train(make(PCSL, soft_epoch=5), market(persons), tmp_path, 1)

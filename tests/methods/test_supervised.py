@@ -64,7 +64,7 @@ def test_the_parts_are_what_the_paper_says(persons, tmp_path):
             identities = trainer.datamodule.training_labels("full")[batch["index"]]
             self.expected = (
                 cross_entropy(logits, identities, label_smoothing=0.2),
-                batch_hard_triplet_loss(pooled, identities, 0.7),
+                batch_hard_triplet_loss(pooled, identities, margin=0.7),
             )
 
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
