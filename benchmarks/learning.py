@@ -103,6 +103,7 @@ KINDS = {
 NORMALIZED = "--model.normalize_cameras=true"
 DENSITY = ("--model.clusterer=DensityClusterer", "--model.min_similarity=0.2")
 SUN_AND_JUNG = (
+    "--model.threshold=0.7",
     NORMALIZED,
     "--data.augmentation.flip=0",
     "--data.augmentation.pad=0",
