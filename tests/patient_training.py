@@ -37,7 +37,7 @@ class SlowClusterer(DensityClusterer):
 
 def main():
     pl.seed_everything(0, verbose=False)
-    strategy = DDPStrategy(process_group_backend="gloo", timeout=timedelta(seconds=4))
+    strategy = DDPStrategy(process_group_backend="gloo", timeout=timedelta(seconds=10))
     trainer = pl.Trainer(
         accelerator="cpu",
         devices=2,
