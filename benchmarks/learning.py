@@ -60,6 +60,7 @@ class Kind(NamedTuple):
     network: tuple[str, ...]
     images: tuple[str, ...]
     epochs: int
+    global_epochs: int
     source_epochs: int
     o2cap: tuple[str, ...] = ()
     calr: tuple[str, ...] = ()
@@ -74,6 +75,7 @@ KINDS = {
         network=("--model.backbone=mobilenet_v2",),
         images=("--data.size=[128,64]", "--data.augmentation.pad=5"),
         epochs=30,
+        global_epochs=24,
         source_epochs=30,
         o2cap=("--model.num_positives=2",),
         calr=("--model.local_epochs=3", "--model.milestones=[18]"),
@@ -93,6 +95,7 @@ KINDS = {
             "--data.num_distractors=20",
         ),
         epochs=16,
+        global_epochs=11,
         source_epochs=16,
         calr=("--model.local_epochs=1", "--model.milestones=[8]"),
         pcsl=("--model.soft_epoch=4",),
@@ -126,7 +129,11 @@ def runs_of(kind: Kind) -> dict[str, Run]:
         "O2CAP without offline loss": Run("o2cap", (*o2cap, "--model.offline_weight=0")),
         "CAP": Run("cap", (NORMALIZED, *kind.schedule)),
         "CALR": Run("calr", calr),
-        "CALR without refinement": Run("calr", (*calr, "--model.refinement=none")),
+        # without stage 1; stage 2 is as long as with it
+        "CALR without refinement": Run(
+            "calr",
+            (*calr, "--model.refinement=none", f"--trainer.max_epochs={kind.global_epochs}"),
+        ),
         "CALR without alignment": Run("calr", (*calr, "--model.align_epochs=0")),
         "reliable and soft labels": Run("reliable_soft", reliable_soft, from_source=True),
         "reliable labels only": Run(
@@ -202,8 +209,8 @@ def measured(
     name: str, run: Run, kind: Kind, seed: int, arguments: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """Results of a run, and of the network that it began with."""
-    options = [*kind.network, *kind.images, *run.options]
-    options += ["--data.batches_per_epoch=25", f"--trainer.max_epochs={kind.epochs}"]
+    options = [*kind.network, *kind.images, "--data.batches_per_epoch=25"]
+    options += [f"--trainer.max_epochs={kind.epochs}", *run.options]
     options += [f"--data.root={arguments.root}"] if arguments.root else []
     if run.from_source:
         options.append(f"--model.weights={source_model(kind, seed, arguments)}")
