@@ -297,7 +297,6 @@ def _rehearsal(made: PseudoLabels, cameras: Tensor) -> PseudoLabels:
         made,
         hard=_padded(made.hard, count, OUTLIER),
         proxies=None if made.proxies is None else _padded(made.proxies, count, OUTLIER),
-        drawn=None if made.drawn is None else _padded(made.drawn, count, OUTLIER),
         soft=None if made.soft is None else _padded(made.soft.to_dense(), count),
     )
 

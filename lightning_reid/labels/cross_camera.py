@@ -18,7 +18,7 @@ from torch.nn.functional import normalize, pad
 from lightning_reid.clustering.arrays import camera_numbers, feature_rows
 from lightning_reid.clustering.camera_jaccard import camera_jaccard_distance
 from lightning_reid.clustering.precision import full_precision
-from lightning_reid.errors import InputError
+from lightning_reid.errors import InputError, require, require_one_of
 
 Kernel = Literal["gaussian", "cosine", "jaccard"]
 
@@ -56,8 +56,8 @@ def cross_camera_soft_labels(
     Of each other camera the ``k`` persons of highest affinity are kept, and their affinities
     divided by their sum: ``S_pq = A_pq / sum_r A_pr``. That alone would assert that everybody was
     seen by every camera. Two things take it back: that a pair be mutual, and the confidence, the
-    highest affinity to a person of that camera. All of this is our reconstruction; the defaults
-    are those that an ablation justifies (``benchmarks/learning.py --table pcsl``).
+    highest affinity to a person of that camera. All of this is our reconstruction, as are the
+    defaults; ``benchmarks/learning.py --table pcsl`` varies each.
 
     Args:
         person_features: ``(M, D)`` array or tensor, one row for each person and camera, as the
@@ -83,10 +83,10 @@ def cross_camera_soft_labels(
         ValueError: If the features are not 2-D, are empty or not finite, or the cameras are not
             M non-negative integers.
     """
-    _require(k >= 1, f"k must be at least 1, not {k}")
-    _require(bandwidth > 0, f"bandwidth must be above 0, not {bandwidth}")
-    kernels = ("gaussian", "cosine", "jaccard")
-    _require(kernel in kernels, f"kernel must be one of {', '.join(kernels)}, not {kernel!r}")
+    require("k", k, 1)
+    require_one_of("kernel", kernel, ("gaussian", "cosine", "jaccard"))
+    if bandwidth <= 0:
+        raise InputError(f"bandwidth must be above 0, not {bandwidth}")
     unit = normalize(feature_rows(person_features))
     cameras = camera_numbers(person_cameras, len(unit)).to(unit.device)
     nearest = _nearest(unit, cameras, k, kernel)
@@ -120,11 +120,6 @@ def soft_label_table(soft: Any) -> tuple[Tensor, Tensor]:
     columns[filled] = torch.from_numpy(soft.indices.astype(np.int64))
     weights[filled] = torch.from_numpy(soft.data.astype(np.float32))
     return columns, weights
-
-
-def _require(fulfilled: bool, message: str) -> None:
-    if not fulfilled:
-        raise InputError(message)
 
 
 def _nearest(unit: Tensor, cameras: Tensor, k: int, kernel: Kernel) -> _Nearest:

@@ -25,8 +25,6 @@ class PseudoLabels:
         proxy_cameras: optional ``(P,)`` camera of every proxy.
         soft: optional ``(N, C)`` weights of the clusters for every image, dense or sparse.
         class_weights: optional ``(C,)`` weights of the clusters in the loss.
-        drawn: optional ``(N,)`` int64, what batches are drawn from where it is neither the proxies
-            nor the clusters; -1 is never drawn.
         sampling: how batches are drawn: ``"groups"``, some images of each group; ``"cameras"``, the
             same, but from cameras other than that of the group's first image where there are any
             (CALR); ``"images"``, all images in random order (Sun & Jung).
@@ -42,7 +40,6 @@ class PseudoLabels:
     proxy_cameras: Tensor | None = None
     soft: Tensor | None = None
     class_weights: Tensor | None = None
-    drawn: Tensor | None = None
     sampling: Sampling = "groups"
     images_per_group: int | None = None
     statistics: dict[str, float] = field(default_factory=dict)
@@ -52,14 +49,13 @@ class PseudoLabels:
             raise ValueError(
                 f"hard labels are (N,) int64, got {tuple(self.hard.shape)} {self.hard.dtype}"
             )
-        for name, column in (("proxies", self.proxies), ("drawn", self.drawn)):
-            if column is None:
-                continue
-            if column.shape != self.hard.shape or column.dtype != torch.int64:
-                raise ValueError(
-                    f"{name} are ({len(self.hard)},) int64, as many as hard labels, "
-                    f"got {tuple(column.shape)} {column.dtype}"
-                )
+        if self.proxies is not None and (
+            self.proxies.shape != self.hard.shape or self.proxies.dtype != torch.int64
+        ):
+            raise ValueError(
+                f"proxies are ({len(self.hard)},) int64, as many as hard labels, "
+                f"got {tuple(self.proxies.shape)} {self.proxies.dtype}"
+            )
         if self.soft is not None and len(self.soft) != len(self.hard):
             raise ValueError(f"{len(self.soft)} soft labels for {len(self.hard)} images")
 
@@ -94,9 +90,7 @@ class PseudoLabels:
 
     @property
     def groups(self) -> Tensor:
-        """What batches are drawn from, ``(N,)``: ``drawn``, else proxies, else clusters."""
-        if self.drawn is not None:
-            return self.drawn
+        """What batches are drawn from, ``(N,)``: proxies where there are any, else clusters."""
         return self.hard if self.proxies is None else self.proxies
 
     @property

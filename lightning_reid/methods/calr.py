@@ -329,7 +329,8 @@ class CALR(MemoryModule, HeadModule):
         self.local_labels = state["local_labels"].cpu()
         self.local_silhouettes = state["local_silhouettes"].cpu()
         planned = self.local_cameras, self.local_epochs
-        if self._trainer is not None and planned != (state["local_cameras"], state["local_epochs"]):
+        fitting = self._trainer is not None and self._trainer.state.fn == "fit"
+        if fitting and planned != (state["local_cameras"], state["local_epochs"]):
             rank_zero_warn("CALR: stage 1 goes on as the checkpoint planned it, not as told now")
         self.local_cameras = state["local_cameras"]
         self.local_epochs = state["local_epochs"]
