@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from command_line import run
 from small_methods import (
@@ -631,3 +632,14 @@ def test_a_checkpoint_loads_on_its_own(whole, tmp_path):
     assert loaded.clusterer.settings() == model.clusterer.settings()
     assert loaded.local_clusterer.settings() == model.local_clusterer.settings()
     assert loaded.phase(6) == (None, 0)
+
+
+def test_testing_a_checkpoint_does_not_talk_of_stages(persons, tmp_path, recwarn):
+    runner = train(calr(local_epochs=1), market(persons), tmp_path, 4)
+    runner.save_checkpoint(tmp_path / "4.ckpt")
+    recwarn.clear()
+    other = calr(local_epochs=1)
+    runner = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+    runner.test(other, market(persons), ckpt_path=tmp_path / "4.ckpt", weights_only=True)
+    assert other.local_cameras == [0, 1, 2]
+    assert not [w for w in recwarn if "stage 1" in str(w.message)]
