@@ -19,7 +19,7 @@ from torch import Tensor
 from lightning_reid.clustering import Clusterer
 from lightning_reid.distributed import first_rank_only, gather_rows
 from lightning_reid.errors import InputError
-from lightning_reid.labels import OUTLIER, PseudoLabels
+from lightning_reid.labels import OUTLIER, PseudoLabels, group_means
 from lightning_reid.metrics import cluster_quality, rand_agreement, soft_label_accuracy
 
 
@@ -28,11 +28,19 @@ class NoClustersError(InputError):
 
 
 class Extracted(NamedTuple):
-    """Features of all training images, in order, and what may be known about who is on them."""
+    """Features of all training images, in order, and what may be known about who is on them.
+
+    Attributes:
+        features: ``(N, D)``; for an image that could not be read, the mean of its camera.
+        cameras: ``(N,)``.
+        known: ``(N,)`` labels, if the batches have them.
+        unreadable: ``(N,)`` bool, if the batches tell.
+    """
 
     features: Tensor
     cameras: Tensor
     known: Tensor | None = None
+    unreadable: Tensor | None = None
 
 
 class PseudoLabelCallback(pl.Callback):
@@ -138,6 +146,8 @@ class PseudoLabelCallback(pl.Callback):
             extracted.features, extracted.cameras, epoch, *known
         )
         made = first_rank_only(trainer, lambda: own.to("cpu"))
+        if extracted.unreadable is not None:
+            made = made.without(extracted.unreadable.cpu())
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             extracted = _pad(extracted, len(datamodule.label_dataloader().dataset))
             made = _rehearsal(made, extracted.cameras.cpu())
@@ -205,23 +215,30 @@ def extract_features(
     """
     was_training = pl_module.training
     pl_module.eval()
-    columns: list[tuple[Tensor, ...]] = []
+    columns: list[dict[str, Tensor]] = []
     with trainer.precision_plugin.forward_context():
         for batch in _shown(trainer, loader):
             batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
-            embeddings = pl_module.embed(batch["image"])  # type: ignore[operator]
-            known = [batch["label"]] if "label" in batch else []
-            columns.append((batch["index"], embeddings, batch["camera"], *known))
+            batch["feature"] = pl_module.embed(batch.pop("image"))  # type: ignore[operator]
+            columns.append(batch)
     pl_module.train(was_training)
-    index, features, *others = (
-        gather_rows(trainer, torch.cat(column)) for column in zip(*columns, strict=True)
-    )
-    order = index.argsort()
-    finite = features[order].isfinite().all(1)
+    gathered = {
+        name: gather_rows(trainer, torch.cat([part[name] for part in columns]))
+        for name in columns[0]
+    }
+    index, order = gathered["index"], gathered["index"].argsort()
+    made = {name: column[order] for name, column in gathered.items()}
+    features, cameras = made["feature"], made["camera"]
+    finite = features.isfinite().all(1)
     if not finite.all():
         bad = int(index[order[~finite][0]])
         raise InputError(f"the feature of {_image_name(trainer, bad)} is NaN or infinite")
-    return Extracted(features[order], *(column[order] for column in others))
+    if "readable" not in made:
+        return Extracted(features, cameras, made.get("label"))
+    unreadable = ~made["readable"]
+    _note_unreadable(trainer, index[order[unreadable]])
+    features = _with_stand_ins(features, cameras, unreadable)
+    return Extracted(features, cameras, made.get("label"), unreadable)
 
 
 def label_statistics(
@@ -278,12 +295,8 @@ def _advice(pl_module: pl.LightningModule, made: PseudoLabels) -> str:
 
 def _pad(extracted: Extracted, num_images: int) -> Extracted:
     """As if all images had been extracted; the missing ones will be outliers."""
-    features, cameras, known = extracted
-    return Extracted(
-        _padded(features, num_images),
-        _padded(cameras, num_images),
-        None if known is None else _padded(known, num_images),
-    )
+    padded = (None if c is None else _padded(c, num_images) for c in extracted)
+    return Extracted(*padded)  # type: ignore[arg-type]  # the first two are there
 
 
 def _rehearsal(made: PseudoLabels, cameras: Tensor) -> PseudoLabels:
@@ -305,6 +318,23 @@ def _padded(rows: Tensor, count: int, value: int = 0) -> Tensor:
     """Further rows of a value, up to a count."""
     further = rows.new_full((count - len(rows), *rows.shape[1:]), value)
     return torch.cat([rows, further])
+
+
+def _with_stand_ins(features: Tensor, cameras: Tensor, unreadable: Tensor) -> Tensor:
+    """For images that could not be read, the mean of their camera: far from nothing and nobody."""
+    if unreadable.all():
+        raise InputError("no training image can be read; check the root of the data")
+    means = group_means(features, cameras.masked_fill(unreadable, OUTLIER))
+    # a camera of which nothing could be read has none
+    means = torch.cat([means, means.new_zeros(int(cameras.max()) + 1 - len(means), means.shape[1])])
+    stand_ins = torch.where(means.any(1, keepdim=True), means, features[~unreadable].mean(0))
+    return torch.where(unreadable[:, None], stand_ins[cameras].to(features.dtype), features)
+
+
+def _note_unreadable(trainer: pl.Trainer, index: Tensor) -> None:
+    note = getattr(_datamodule(trainer), "note_unreadable", None)
+    if note is not None:
+        note("train", index)
 
 
 def _image_name(trainer: pl.Trainer, index: int) -> str:

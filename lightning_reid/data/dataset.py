@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.io import ImageReadMode, decode_image
 
+from lightning_reid.data.image_cache import ImageCache
+from lightning_reid.data.samplers import Draw
+from lightning_reid.data.strings import Strings
 from lightning_reid.errors import InputError
+
+OnError = Literal["stop", "skip"]
+
+# what torchvision decodes; anything else goes to Pillow
+_DECODED = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 
 
 class UnreadableImageError(InputError):
@@ -21,13 +30,18 @@ class ImageDataset(Dataset[dict[str, Any]]):
     """Images with their camera and position, and nothing that could tell an identity.
 
     Item ``i`` is ``{"image", "camera", "index"}`` plus one entry per additional column. Paths stay
-    inside: names hold identities.
+    inside: names hold identities. An item that is asked for by a
+    :class:`~lightning_reid.data.Draw` is transformed with random numbers that follow from the
+    draw's seed alone.
 
     Args:
         paths: image files.
         cameras: ``(N,)`` int64, from 0.
         transform: from a ``(3, H, W)`` uint8 image to what the network takes.
         columns: further ``(N,)`` tensors to hand out, such as identities in an evaluation.
+        on_error: ``"stop"`` raises an error for an image that cannot be read; ``"skip"`` gives a
+            black one, and every item an entry ``"readable"``.
+        cache: keeps images in memory.
 
     Raises:
         UnreadableImageError: on access, if a file cannot be decoded.
@@ -40,10 +54,14 @@ class ImageDataset(Dataset[dict[str, Any]]):
         cameras: Tensor,
         transform: Callable[[Tensor], Tensor],
         columns: Mapping[str, Tensor] | None = None,
+        on_error: OnError = "stop",
+        cache: ImageCache | None = None,
     ) -> None:
-        self.paths = list(paths)
+        self.paths = paths if isinstance(paths, Strings) else Strings(paths)
         self.transform = transform
         self.columns = {"camera": cameras, **(columns or {})}
+        self.on_error = on_error
+        self.cache = cache
         for name, column in self.columns.items():
             if len(column) != len(self.paths):
                 raise ValueError(f"{len(column)} values of {name!r} for {len(self.paths)} images")
@@ -52,9 +70,27 @@ class ImageDataset(Dataset[dict[str, Any]]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        image = self.transform(read_image(self.paths[index]))
         item = {name: column[index] for name, column in self.columns.items()}
-        return {"image": image, "index": torch.tensor(index), **item}
+        item["index"] = torch.tensor(int(index))
+        try:
+            image = self._image(index)
+        except UnreadableImageError:
+            if self.on_error == "stop":
+                raise
+            image = torch.zeros(3, 1, 1, dtype=torch.uint8)
+            item["readable"] = torch.tensor(False)
+        else:
+            if self.on_error == "skip":
+                item["readable"] = torch.tensor(True)
+        if isinstance(index, Draw):
+            with _random_numbers_from(index.seed):
+                return {"image": self.transform(image), **item}
+        return {"image": self.transform(image), **item}
+
+    def _image(self, index: int) -> Tensor:
+        if self.cache is None:
+            return read_image(self.paths[index])
+        return self.cache.get(index, lambda: read_image(self.paths[index]))
 
 
 def read_image(path: str) -> Tensor:
@@ -64,7 +100,30 @@ def read_image(path: str) -> Tensor:
         UnreadableImageError: naming the file, if it is missing, damaged or of an unknown format.
     """
     try:
+        if not path.lower().endswith(_DECODED):
+            return _read_with_pillow(path)
         image: Tensor = decode_image(path, mode=ImageReadMode.RGB)
     except (RuntimeError, OSError, ValueError) as error:
         raise UnreadableImageError(f"cannot read image {path}: {error}") from error
     return image
+
+
+def _read_with_pillow(path: str) -> Tensor:
+    from PIL import Image
+    from torchvision.transforms.v2.functional import pil_to_tensor
+
+    with Image.open(path) as image:
+        decoded: Tensor = pil_to_tensor(image.convert("RGB"))
+    return decoded
+
+
+@contextmanager
+def _random_numbers_from(seed: int) -> Iterator[None]:
+    """What is drawn inside follows from the seed, and nothing outside notices."""
+    generator = torch.default_generator
+    before = generator.get_state()
+    generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        generator.set_state(before)

@@ -22,6 +22,22 @@ from lightning_reid.labels.pseudo_labels import Sampling
 Indices = npt.NDArray[np.int64]
 
 
+class Draw(int):
+    """Position of an image in the data set, with the seed of what is random about this draw."""
+
+    seed: int
+
+    def __new__(cls, index: int, seed: int) -> Draw:
+        """An integer that also has a seed."""
+        made = super().__new__(cls, index)
+        made.seed = seed
+        return made
+
+    def __getnewargs__(self) -> tuple[int, int]:  # type: ignore[override]
+        """On its way to a worker process."""
+        return int(self), self.seed
+
+
 class LabelSampler(DistributedSampler[Any], SequentialSampler):
     """Draws batches of P groups (proxies, clusters) with K images each.
 
@@ -36,7 +52,9 @@ class LabelSampler(DistributedSampler[Any], SequentialSampler):
     - ``"images"`` (Sun & Jung): groups are not heeded, all images come in random order.
 
     The draw is a function of (seed, epoch) alone and is shared out to the ranks in whole groups, so
-    W ranks with batches of B see what one rank with batches of W * B would.
+    W ranks with batches of B see what one rank with batches of W * B would. Every image comes as a
+    :class:`Draw`, with a seed for its augmentation that follows from (seed, epoch, position in the
+    global draw): it depends neither on the number of ranks or workers nor on what was drawn before.
 
     Args:
         dataset: what is drawn from; only its length is used.
@@ -44,7 +62,8 @@ class LabelSampler(DistributedSampler[Any], SequentialSampler):
         images_per_group: K.
         num_batches: batches in an epoch, whatever the number of groups.
         seed: of the draw.
-        reshuffle: draw anew every epoch; otherwise repeat epoch 0 (to overfit on a few batches).
+        reshuffle: draw anew every epoch; otherwise repeat the images of epoch 0 (to overfit on a
+            few batches).
         num_replicas: number of ranks.
         rank: this rank.
 
@@ -112,7 +131,7 @@ class LabelSampler(DistributedSampler[Any], SequentialSampler):
     def __len__(self) -> int:
         return self.num_batches * self.batch_size
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[Draw]:
         if self._draw_pass is None:
             raise RuntimeError(
                 "the sampler has no labels yet; assign() them first (PseudoLabelCallback does)"
@@ -126,8 +145,14 @@ class LabelSampler(DistributedSampler[Any], SequentialSampler):
         further = -(-needed // usable) - 1
         passes = [rows[:usable], *(self._draw_pass(rng)[:usable] for _ in range(further))]
         draw = np.concatenate(passes)[:needed]
-        shares = draw.reshape(self.num_batches, self.num_replicas, per_rank, -1)
-        yield from shares[:, self.rank].reshape(-1).tolist()
+        seeds = np.random.default_rng((self.seed, self.epoch, 1)).integers(2**63, size=draw.shape)
+        yield from map(Draw, self._own_share(draw, per_rank), self._own_share(seeds, per_rank))
+
+    def _own_share(self, rows: Indices, per_rank: int) -> list[int]:
+        """Of rows for all ranks, batch by batch, those of this one."""
+        shares = rows.reshape(self.num_batches, self.num_replicas, per_rank, -1)
+        own: list[int] = shares[:, self.rank].reshape(-1).tolist()
+        return own
 
 
 class ShardSampler(DistributedSampler[Any]):

@@ -73,7 +73,7 @@ def train_transform(size: tuple[int, int], augmentation: Augmentation) -> v2.Tra
     jitter = [v2.ColorJitter(a.jitter, a.jitter, a.jitter)] if a.jitter else []
     return v2.Compose(
         [
-            v2.Resize(size, v2.InterpolationMode.BICUBIC, antialias=True),
+            resize(size),
             v2.RandomHorizontalFlip(a.flip),
             *_rotate_and_shift(size, a.rotate, a.shift),
             v2.RandomCrop(size, padding=a.pad),
@@ -86,9 +86,12 @@ def train_transform(size: tuple[int, int], augmentation: Augmentation) -> v2.Tra
 
 def test_transform(size: tuple[int, int]) -> v2.Transform:
     """Resize and normalise; arguments and result as for :func:`train_transform`."""
-    return v2.Compose(
-        [v2.Resize(size, v2.InterpolationMode.BICUBIC, antialias=True), *_to_network()]
-    )
+    return v2.Compose([resize(size), *_to_network()])
+
+
+def resize(size: tuple[int, int]) -> v2.Transform:
+    """To height and width in pixels, as in the published code; leaves images of that size alone."""
+    return v2.Resize(size, v2.InterpolationMode.BICUBIC, antialias=True)
 
 
 def _rotate_and_shift(size: tuple[int, int], rotate: float, shift: float) -> list[v2.Transform]:

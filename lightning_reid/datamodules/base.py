@@ -6,7 +6,7 @@ import os
 import re
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,18 +19,25 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lightning_reid.data import (
     Augmentation,
+    ImageCache,
     ImageDataset,
     LabelSampler,
+    OnError,
     Sample,
+    Samples,
     ShardSampler,
     test_transform,
     train_transform,
 )
-from lightning_reid.errors import InputError
+from lightning_reid.data.samples import UNKNOWN
+from lightning_reid.errors import InputError, require_one_of
 from lightning_reid.labels import PseudoLabels
 
 Split = Literal["train", "query", "gallery"]
 Supervision = Literal["none", "intra_camera", "full"]
+Known = Literal["identity", "tracklet"]
+
+_NAMED = 10  # images that a message lists
 
 
 class ReIDDataModule(pl.LightningDataModule, ABC):
@@ -50,6 +57,13 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
             training image once.
         eval_batch_size: images in a batch that is only embedded; changes speed, not results.
         num_workers: processes that load images; None: one fewer than there are cores, at most 4.
+        cache: ``"ram"`` keeps decoded, resized images in memory, shared between the workers of a
+            process, for sets that fit; None reads every image again whenever it is drawn.
+        on_error: ``"stop"`` ends the run at an image that cannot be read; ``"skip"`` leaves it out,
+            and names it at the end. It then keeps its place, without a label.
+        within_camera: what a method may know that asks for labels within each camera:
+            ``"identity"`` or ``"tracklet"``; None: the identity where it is known, else the
+            tracklet.
         augmentation: how training images are varied.
         val: ``"test"`` watches the test set during ``fit`` under ``test_monitor/...``, a name that
             should never drive a checkpoint; None: no validation.
@@ -66,11 +80,19 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         batches_per_epoch: int | None = 400,
         eval_batch_size: int = 128,
         num_workers: int | None = None,
+        cache: Literal["ram"] | None = None,
+        on_error: OnError = "stop",
+        within_camera: Known | None = None,
         augmentation: Augmentation | None = None,
         val: Literal["test"] | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__()
+        if cache is not None:
+            require_one_of("cache", cache, ("ram",))
+        require_one_of("on_error", on_error, ("stop", "skip"))
+        if within_camera is not None:
+            require_one_of("within_camera", within_camera, ("identity", "tracklet"))
         self.root = Path(root)
         self.size = size
         self.batch_size = batch_size
@@ -78,16 +100,21 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         self.batches_per_epoch = batches_per_epoch
         self.eval_batch_size = eval_batch_size
         self.num_workers = min(4, (os.cpu_count() or 1) - 1) if num_workers is None else num_workers
+        self.cache = cache
+        self.on_error = on_error
+        self.within_camera = within_camera
         self.augmentation = augmentation or Augmentation()
         self.val = val
         self.seed = seed
         self.camera_names: list[str] = []
-        self.train_samples: list[Sample] = []
-        self.query_samples: list[Sample] = []
-        self.gallery_samples: list[Sample] = []
+        self.train_samples = Samples.of([])
+        self.query_samples = Samples.of([])
+        self.gallery_samples = Samples.of([])
+        self._caches: dict[str, ImageCache] = {}
+        self._unreadable: set[str] = set()
 
     @abstractmethod
-    def samples(self, split: Split) -> list[Sample]:
+    def samples(self, split: Split) -> Iterable[Sample]:
         """The images of one split, in a fixed order; raises an error that names what is missing."""
 
     @property
@@ -114,34 +141,49 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         """What a method may know about who is on the training images, ``(N,)`` int64.
 
         Args:
-            supervision: of the method. ``"none"``: nothing. ``"intra_camera"``: numbers from 0
-                within each camera, in an order of its own, so that equal numbers in two cameras
-                mean nothing. ``"full"``: identities, numbered from 0.
+            supervision: of the method. ``"none"``: nothing. ``"intra_camera"``: identities or
+                tracklets (see ``within_camera``), as numbers from 0 within each camera, in an order
+                of its own, so that equal numbers in two cameras mean nothing; -1 for images in no
+                tracklet. ``"full"``: identities, numbered from 0.
 
         Raises:
             InputError: if the data does not have them.
         """
         if supervision == "none":
             return None
-        identities = self.train_identities
-        if identities is None:
-            raise InputError(
-                f"the training images in {self.root} have no identities, which this method needs "
-                f"(supervision {supervision!r}); CAP, O2CAP and CALR need none"
-            )
         if supervision == "full":
-            return _numbered(identities)
-        return self._intra_camera_labels(identities)
+            return _numbered(self._known("identity", supervision))
+        known = self.within_camera
+        if known is None:
+            known = "identity" if self.train_identities is not None else "tracklet"
+        return self._within_cameras(self._known(known, supervision))
 
-    def _intra_camera_labels(self, identities: Tensor) -> Tensor:
+    def _known(self, what: Known, supervision: Supervision) -> Tensor:
+        """Identities of all training images, or tracklets of some."""
+        identities = self.train_identities if what == "identity" else None
+        tracklets = torch.from_numpy(self.train_samples.tracklets)
+        if identities is not None:
+            return identities
+        if what == "tracklet" and (tracklets >= 0).any():
+            return tracklets
+        lacking = "identities"
+        if supervision == "intra_camera":
+            lacking = "tracklets" if self.within_camera == "tracklet" else "identities or tracklets"
+        raise InputError(
+            f"the training images in {self.root} have no {lacking}, which this method needs "
+            f"(supervision {supervision!r}); CAP, O2CAP and CALR need none"
+        )
+
+    def _within_cameras(self, known: Tensor) -> Tensor:
         cameras = self.train_cameras
-        labels = torch.empty_like(identities)
-        for camera in range(int(cameras.max()) + 1):  # each has images: they are numbered
-            own = cameras == camera
-            numbers = _numbered(identities[own])
-            rng = np.random.default_rng((self._seed(), camera))
-            labels[own] = torch.from_numpy(rng.permutation(int(numbers.max()) + 1))[numbers]
-        if not labels.any():
+        labels = torch.full_like(known, UNKNOWN)
+        for camera in range(int(cameras.max()) + 1):
+            own = (cameras == camera) & (known >= 0)
+            if own.any():
+                numbers = _numbered(known[own])
+                rng = np.random.default_rng((self._seed(), camera))
+                labels[own] = torch.from_numpy(rng.permutation(int(numbers.max()) + 1))[numbers]
+        if not (labels > 0).any():
             raise InputError(
                 f"in {self.root} every camera shows one person only: without labels of people "
                 "within each camera use CAP, O2CAP or CALR, which need none"
@@ -151,24 +193,44 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
     def setup(self, stage: str | None = None) -> None:
         """Read the lists of files that the stage needs (``fit``, ``validate``, ``test``, ...)."""
         if stage in ("fit", None) and not self.train_samples:
-            self.train_samples = self.samples("train")
+            self.train_samples = self._read("train")
         if (stage != "fit" or self.val == "test") and not self.query_samples:
-            self.query_samples = self.samples("query")
-            self.gallery_samples = self.samples("gallery")
+            self.query_samples = self._read("query")
+            self.gallery_samples = self._read("gallery")
             _check_matches(self.query_samples, self.gallery_samples, self.root)
         # those of the training first: their numbers do not depend on what else has been read
-        own = {sample.camera for sample in self.train_samples}
-        others = {sample.camera for sample in (*self.query_samples, *self.gallery_samples)} - own
+        own = self.train_samples.camera_set
+        others = {*self.query_samples.camera_set, *self.gallery_samples.camera_set} - {*own}
         self.camera_names = [*sorted(own, key=_natural), *sorted(others, key=_natural)]
         if self.train_samples:
             self._setup_training()
 
+    def teardown(self, stage: str) -> None:
+        """Name the images that could not be read."""
+        if self._unreadable:
+            names = sorted(self._unreadable)
+            shown = names[:_NAMED]
+            more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+            warnings.warn(
+                f"left out, as they could not be read: {len(names)} images: "
+                + ", ".join(shown)
+                + more,
+                stacklevel=1,
+            )
+            self._unreadable = set()
+
+    def _read(self, split: Split) -> Samples:
+        samples = Samples.of(self.samples(split))
+        if not len(samples):
+            raise InputError(f"{self.root} has no {split} images")
+        return samples
+
     def _setup_training(self) -> None:
-        cameras = {sample.camera for sample in self.train_samples}
+        cameras = self.train_samples.camera_set
         if len(cameras) == 1:
             rank_zero_warn(
                 f"all {len(self.train_samples)} training images in {self.root} are from one "
-                f"camera, {cameras.pop()!r}: nothing can be learnt across cameras"
+                f"camera, {cameras[0]!r}: nothing can be learnt across cameras"
             )
         self.sampler = LabelSampler(
             self.train_samples,  # type: ignore[arg-type]  # only its length is used
@@ -196,13 +258,13 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
             # a resumed run asks for the first batches before Lightning tells the sampler the epoch
             self.sampler.set_epoch(self.trainer.current_epoch)
         transform = train_transform(self.size, self.augmentation)
-        dataset = self._dataset(self.train_samples, transform, self._training_columns())
-        return self._loader(dataset, self.sampler, self.batch_size)
+        dataset = self._dataset("train", transform, self._training_columns())
+        return self._loader(dataset, self.sampler, self.batch_size, persistent=True)
 
     def label_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Every training image once, in order, not augmented; each rank its share."""
         transform = test_transform(self.size)
-        dataset = self._dataset(self.train_samples, transform, self._training_columns())
+        dataset = self._dataset("train", transform, self._training_columns())
         return self._eval_loader(dataset)
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]] | list[Any]:
@@ -217,35 +279,65 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
 
     def test_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Query images, then gallery images, once each; each rank its share."""
-        samples = [*self.query_samples, *self.gallery_samples]
+        samples = self._images("test")
         identities = _identities(samples)
         if identities is None:
             raise InputError(f"the test images in {self.root} have no identities to test against")
         is_query = torch.arange(len(samples)) < len(self.query_samples)
         columns = {"identity": identities, "is_query": is_query}
-        return self._eval_loader(self._dataset(samples, test_transform(self.size), columns))
+        return self._eval_loader(self._dataset("test", test_transform(self.size), columns))
 
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Query and gallery images, as for ``test``."""
         return self.test_dataloader()
 
-    def paths(self, split: Literal["train", "test"]) -> list[str]:
+    def paths(self, split: Literal["train", "test"]) -> Sequence[str]:
         """Image files in the order of a batch's ``"index"``; ``"test"``: query, then gallery."""
-        chosen = {
-            "train": self.train_samples,
-            "test": [*self.query_samples, *self.gallery_samples],
-        }
-        return [sample.path for sample in chosen[split]]
+        return self._images(split).paths
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Leave out what could not be read; in training another image of the batch stands in.
+
+        Raises:
+            InputError: if no image of a training batch could be read.
+        """
+        if not (isinstance(batch, dict) and "readable" in batch):
+            return batch
+        readable = batch.pop("readable")
+        split: Literal["train", "test"] = "test" if "is_query" in batch else "train"
+        self.note_unreadable(split, batch["index"][~readable])
+        kept = readable.nonzero()[:, 0]
+        if split == "train":
+            if not len(kept):
+                raise InputError(f"no image of a batch can be read: {', '.join(self._unreadable)}")
+            kept = torch.where(readable, torch.arange(len(readable)), kept[0])
+        return {name: column[kept] for name, column in batch.items()}
+
+    def note_unreadable(self, split: Literal["train", "test"], index: Tensor) -> None:
+        """Remember images that could not be read, to name them when the run ends."""
+        paths = self.paths(split)
+        self._unreadable |= {paths[i] for i in index.tolist()}
+
+    def _images(self, split: Literal["train", "test"]) -> Samples:
+        return self.train_samples if split == "train" else self.query_samples + self.gallery_samples
 
     def _dataset(
-        self, samples: Sequence[Sample], transform: Any, columns: dict[str, Tensor] | None = None
+        self, split: Literal["train", "test"], transform: Any, columns: dict[str, Tensor]
     ) -> ImageDataset:
-        paths = [sample.path for sample in samples]
-        return ImageDataset(paths, self._cameras(samples), transform, columns)
+        samples = self._images(split)
+        if self.cache and split not in self._caches:
+            self._caches[split] = ImageCache(len(samples), self.size)
+        return ImageDataset(
+            samples.paths,
+            self._cameras(samples),
+            transform,
+            columns,
+            self.on_error,
+            self._caches.get(split),
+        )
 
-    def _cameras(self, samples: Sequence[Sample]) -> Tensor:
-        number = {name: i for i, name in enumerate(self.camera_names)}
-        return torch.tensor([number[sample.camera] for sample in samples], dtype=torch.int64)
+    def _cameras(self, samples: Samples) -> Tensor:
+        return torch.from_numpy(samples.camera_numbers(self.camera_names))
 
     def _training_columns(self) -> dict[str, Tensor]:
         """What the method may see of the training images besides pixels and cameras."""
@@ -263,7 +355,11 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         return self._loader(dataset, ShardSampler(dataset, **self._ranks()), self.eval_batch_size)
 
     def _loader(
-        self, dataset: Dataset[Any], sampler: Sampler[Any], batch_size: int
+        self,
+        dataset: Dataset[Any],
+        sampler: Sampler[Any],
+        batch_size: int,
+        persistent: bool = False,
     ) -> DataLoader[dict[str, Any]]:
         return DataLoader(
             dataset,
@@ -271,7 +367,7 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
             sampler=sampler,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
-            persistent_workers=False,
+            persistent_workers=persistent and self.num_workers > 0,
         )
 
     def _ranks(self) -> dict[str, int]:
@@ -284,9 +380,10 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         return int(os.environ.get("PL_GLOBAL_SEED", 0)) if self.seed is None else self.seed
 
 
-def _identities(samples: Sequence[Sample]) -> Tensor | None:
-    known = [sample.identity for sample in samples if sample.identity is not None]
-    return torch.tensor(known) if known and len(known) == len(samples) else None
+def _identities(samples: Samples) -> Tensor | None:
+    """Identities, if they are known for all images."""
+    identities = torch.from_numpy(samples.identities)
+    return identities if len(identities) and bool((identities >= 0).all()) else None
 
 
 def _numbered(values: Tensor) -> Tensor:
@@ -295,15 +392,24 @@ def _numbered(values: Tensor) -> Tensor:
     return numbers
 
 
-def _check_matches(query: Sequence[Sample], gallery: Sequence[Sample], root: Path) -> None:
-    seen_by: dict[int | None, set[str]] = {}
-    for sample in gallery:
-        seen_by.setdefault(sample.identity, set()).add(sample.camera)
-    if not any(seen_by.get(q.identity, set()) - {q.camera} for q in query):
-        cameras = sorted({sample.camera for sample in (*query, *gallery)}, key=_natural)
+def _check_matches(query: Samples, gallery: Samples, root: Path) -> None:
+    """Raise an InputError unless some query has its person in another camera of the gallery."""
+    names = sorted({*query.camera_set, *gallery.camera_set}, key=_natural)
+    known = gallery.identities >= 0
+    both = np.concatenate([query.identities, gallery.identities[known]])
+    distinct, persons = np.unique(both, return_inverse=True)
+    wanted, seen = np.split(persons.reshape(-1), [len(query)])
+    # the lowest and highest camera of each person in the gallery: is one not the query's?
+    own, cameras = query.camera_numbers(names), gallery.camera_numbers(names)[known]
+    lowest, highest = np.full(len(distinct), len(names)), np.full(len(distinct), -1)
+    np.minimum.at(lowest, seen, cameras)
+    np.maximum.at(highest, seen, cameras)
+    found = highest[wanted] >= 0
+    elsewhere = found & ((lowest[wanted] < own) | (highest[wanted] > own))
+    if not elsewhere.any():
         raise InputError(
             f"none of the {len(query)} query images in {root} has a match in the gallery from "
-            f"another camera (cameras: {', '.join(cameras)}), so there is nothing to test"
+            f"another camera (cameras: {', '.join(names)}), so there is nothing to test"
         )
 
 

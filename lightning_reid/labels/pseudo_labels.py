@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from lightning_reid.labels.proxies import group_owner, split_by_camera
+from lightning_reid.labels.proxies import OUTLIER, group_owner, split_by_camera
 
 Sampling = Literal["groups", "cameras", "images"]
 
@@ -84,6 +84,14 @@ class PseudoLabels:
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         moved = {k: v.to(device) for k, v in values.items() if isinstance(v, Tensor)}
         return PseudoLabels(**{**values, **moved})
+
+    def without(self, left_out: Tensor) -> PseudoLabels:
+        """The same labels with some images made outliers, ``(N,)`` bool."""
+        return replace(
+            self,
+            hard=self.hard.masked_fill(left_out, OUTLIER),
+            proxies=None if self.proxies is None else self.proxies.masked_fill(left_out, OUTLIER),
+        )
 
     def __len__(self) -> int:
         return len(self.hard)
