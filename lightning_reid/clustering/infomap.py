@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -125,5 +127,11 @@ def _two_level_modules(
     network = Network()
     network.add_links(links)
     seed_from_one = seed + 1  # it refuses 0
-    modules = run(network, two_level=True, directed=True, seed=seed_from_one).modules()
-    return np.fromiter(modules, np.int64), np.fromiter(modules.values(), np.int64)
+    result = run(network, two_level=True, directed=True, seed=seed_from_one)
+    # through a file: what faiss, made with the same SWIG, leaves in the process breaks iterating
+    # over Infomap's own containers
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "modules.clu")
+        result.write_clu(str(file))
+        columns = np.loadtxt(file, dtype=np.int64, usecols=(0, 1), ndmin=2)
+    return columns[:, 0], columns[:, 1]
