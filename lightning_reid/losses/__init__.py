@@ -9,6 +9,7 @@ from lightning_reid.losses.camera_blocked import (
 from lightning_reid.losses.cluster import cluster_contrastive_loss
 from lightning_reid.losses.memory import update_memory
 from lightning_reid.losses.proxy import (
+    association_scores,
     intra_camera_proxy_loss,
     offline_proxy_loss,
     online_proxy_loss,
@@ -22,6 +23,7 @@ from lightning_reid.losses.triplet import (
 )
 
 __all__ = [
+    "association_scores",
     "batch_hard_triplet_loss",
     "camera_alignment_loss",
     "camera_cross_entropy",

@@ -60,14 +60,15 @@ def online_proxy_loss(
     num_positives: int = 3,
     balance: float = 0.15,
     similarity: Tensor | None = None,
+    scores: Tensor | None = None,
 ) -> Tensor:
     """Pull towards the proxies that look like the same person in other cameras right now.
 
-    Proxies are scored by ``balance * s + (1 - balance) * (own proxy . proxy)``. The best proxy of
-    every camera is a candidate; the ``num_positives`` best candidates are positives whatever their
-    cluster, the ``num_negatives`` best of the rest negatives. Guard of ours: never more positives
-    than there are cameras with proxies (the published code would turn hard negatives into
-    positives), never more negatives than proxies.
+    Proxies are scored by :func:`association_scores`. The best proxy of every camera is a candidate;
+    the ``num_positives`` best candidates are positives whatever their cluster, the
+    ``num_negatives`` best of the rest negatives. Guard of ours: never more positives than there are
+    cameras with proxies (the published code would turn hard negatives into positives), never more
+    negatives than proxies.
 
     Args:
         embeddings: ``(B, D)`` unit rows; the only argument with a gradient.
@@ -80,6 +81,7 @@ def online_proxy_loss(
         num_positives: 3 in the published code.
         balance: weight of the image against its proxy in the score, 0.15 in the published code.
         similarity: ``embeddings @ proxies.T``, ``(B, P)``, if another loss has formed it already.
+        scores: ``(B, P)``, what proxies are chosen by, if not the published scores.
 
     Returns:
         Scalar.
@@ -87,16 +89,41 @@ def online_proxy_loss(
     proxies = proxies.detach()
     if similarity is None:
         similarity = embeddings @ proxies.T
-    # images share proxies: score each proxy of the batch once
-    batch_proxies, which = torch.unique(own_proxies, return_inverse=True)
-    score = (
-        balance * similarity.detach()
-        + (1 - balance) * ((proxies[batch_proxies] @ proxies.T)[which])
-    )
-    positive = _best_of_cameras(score, proxy_cameras, num_positives)
-    negative = _hardest(score.masked_fill(positive, _NEVER), num_negatives)
+    if scores is None:
+        scores = association_scores(embeddings, own_proxies, proxies, balance, similarity)
+    positive = _best_of_cameras(scores, proxy_cameras, num_positives)
+    negative = _hardest(scores.masked_fill(positive, _NEVER), num_negatives)
     losses = _mean_log_loss(similarity / temperature, positive, positive | negative)
     return sum_of_camera_means(losses, cameras)
+
+
+@torch.no_grad()
+def association_scores(
+    embeddings: Tensor,
+    own_proxies: Tensor,
+    proxies: Tensor,
+    balance: float = 0.15,
+    similarity: Tensor | None = None,
+) -> Tensor:
+    """How much each proxy looks like an image's person, to O2CAP.
+
+    ``balance * (embedding . proxy) + (1 - balance) * (own proxy . proxy)``
+
+    Args:
+        embeddings: ``(B, D)`` unit rows.
+        own_proxies: row of the image's own proxy, ``(B,)``.
+        proxies: the memory, ``(P, D)`` unit rows.
+        balance: weight of the image against its proxy, 0.15 in the published code.
+        similarity: ``embeddings @ proxies.T``, ``(B, P)``, if it has been formed already.
+
+    Returns:
+        ``(B, P)``, without a gradient.
+    """
+    if similarity is None:
+        similarity = embeddings @ proxies.T
+    # images share proxies: score each proxy of the batch once
+    batch_proxies, which = torch.unique(own_proxies, return_inverse=True)
+    return balance * similarity + (1 - balance) * (proxies[batch_proxies] @ proxies.T)[which]
 
 
 def intra_camera_proxy_loss(

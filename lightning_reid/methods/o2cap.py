@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_reid.losses import offline_proxy_loss, online_proxy_loss
+from lightning_reid.clustering import camera_normalize
+from lightning_reid.losses import association_scores, offline_proxy_loss, online_proxy_loss
 from lightning_reid.methods.base import Batch
 from lightning_reid.methods.proxy_memory import ProxyMemoryModule
 
@@ -20,12 +21,15 @@ class O2CAP(ProxyMemoryModule):
     look like the same person in other cameras at this moment, whatever their cluster (online).
 
     Args:
+        normalize_cameras: cluster camera-normalised features and, our addition, associate online
+            by camera-normalised similarities too: where cameras differ much, these name the right
+            partner more often.
         num_positives: proxies taken as positive online, from as many cameras; 3 in the published
             code. Never more than there are cameras; fewer than 3 where people visit few cameras.
         balance: weight of the image against its proxy in the online score; 0.15 in the code.
         offline_weight: of the offline loss; 1 in the code, 0 leaves it out.
         online_weight: of the online loss; 1 in the code, 0 leaves it out.
-        kwargs: clustering and memory, see
+        kwargs: further settings of clustering and memory, see
             :class:`~lightning_reid.methods.proxy_memory.ProxyMemoryModule`; network and optimizer,
             see :class:`~lightning_reid.ReIDModule`.
     """
@@ -72,10 +76,23 @@ class O2CAP(ProxyMemoryModule):
                 self.temperature,
                 self.num_negatives,
                 self.num_positives,
-                self.balance,
-                similarity,
+                similarity=similarity,
+                scores=self._scores(embeddings, own_proxies, cameras, similarity),
             )
         loss = self.offline_weight * offline + self.online_weight * online
         self.log_dict({"train/loss_offline": offline, "train/loss_online": online})
         self.log("train/loss", loss, prog_bar=True)
         return {"loss": loss, "embeddings": embeddings, "targets": own_proxies}
+
+    def _scores(
+        self, embeddings: Tensor, own_proxies: Tensor, cameras: Tensor, similarity: Tensor
+    ) -> Tensor:
+        """What proxies are associated by, online; camera-normalised if the clusters are."""
+        if not self.normalize_cameras:
+            return association_scores(
+                embeddings, own_proxies, self.memory, self.balance, similarity
+            )
+        both = torch.cat([embeddings.detach(), self.memory])
+        normalized = camera_normalize(both, torch.cat([cameras, self.proxy_cameras]))
+        images, proxies = normalized[: len(embeddings)], normalized[len(embeddings) :]
+        return association_scores(images, own_proxies, proxies, self.balance)

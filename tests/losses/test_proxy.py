@@ -6,6 +6,7 @@ from torch.nn.functional import normalize
 
 from lightning_reid.labels import group_owner
 from lightning_reid.losses import (
+    association_scores,
     intra_camera_proxy_loss,
     offline_proxy_loss,
     online_proxy_loss,
@@ -106,6 +107,27 @@ def test_a_given_similarity_changes_nothing(problem):
     ):
         alone = (embeddings, mine, cameras, proxies, theirs)
         torch.testing.assert_close(loss(*alone, similarity=similarity), loss(*alone))
+
+
+def test_association_scores_are_the_written_formula(problem):
+    embeddings, own, proxies, *_ = problem
+    scores = association_scores(embeddings, own, proxies, balance=0.3)
+    for i, (image, mine) in enumerate(zip(embeddings, own, strict=True)):
+        for j, proxy in enumerate(proxies):
+            expected = 0.3 * image.dot(proxy) + 0.7 * proxies[mine].dot(proxy)
+            torch.testing.assert_close(scores[i, j], expected.detach())
+
+
+def test_given_scores_choose_the_positives(problem):
+    embeddings, own, proxies, _, proxy_cameras = problem
+    alone = (embeddings, own, proxy_cameras[own], proxies, proxy_cameras)
+    usual = association_scores(embeddings, own, proxies)
+    torch.testing.assert_close(online_proxy_loss(*alone, scores=usual), online_proxy_loss(*alone))
+    # positives of each image: proxies 7 and 13, of two cameras; all others are negatives
+    scores = usual.index_fill(1, torch.tensor([7, 13]), 9.0)
+    loss = online_proxy_loss(*alone, num_positives=2, scores=scores)
+    expected = -(embeddings @ proxies.T / 0.07).log_softmax(1)[:, [7, 13]].mean(1)
+    torch.testing.assert_close(loss, sum_of_camera_means(expected, proxy_cameras[own]))
 
 
 def test_intra_camera_is_cross_entropy_within_the_camera(problem):

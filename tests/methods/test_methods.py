@@ -4,6 +4,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from every_method import METHODS, options_of
+from small_methods import make
 
 from lightning_reid import CAP, O2CAP, Market1501, PseudoLabels
 from lightning_reid.callbacks import PseudoLabelCallback
@@ -13,6 +14,7 @@ from lightning_reid.clustering import (
     DensityClusterer,
     InfomapClusterer,
     KMeansClusterer,
+    camera_normalize,
 )
 from lightning_reid.data import Augmentation
 from lightning_reid.errors import InputError
@@ -328,3 +330,21 @@ def test_a_batch_with_an_outlier_is_refused():
     assert model.targets(torch.tensor([0, 3])).tolist() == [0, 1]
     with pytest.raises(InputError, match="must leave out images"):
         model.targets(torch.tensor([0, 4]))
+
+
+def test_o2cap_associates_by_what_it_clusters_by():
+    embeddings = torch.nn.functional.normalize(torch.randn(6, 24), dim=1)
+    memory = torch.nn.functional.normalize(torch.randn(9, 24) + 2 * torch.eye(24)[:9], dim=1)
+    cameras, own = torch.tensor([0, 1, 2, 0, 1, 2]), torch.tensor([0, 1, 2, 3, 4, 5])
+    scores = {}
+    for normalized in (False, True):
+        model = make(O2CAP, normalize_cameras=normalized, balance=0.4)
+        model.memory, model.proxy_cameras = memory, torch.arange(9) % 3
+        scores[normalized] = model._scores(embeddings, own, cameras, embeddings @ memory.T)
+    torch.testing.assert_close(
+        scores[False], 0.4 * embeddings @ memory.T + 0.6 * memory[own] @ memory.T
+    )
+    rows = torch.cat([embeddings, memory])
+    rows = camera_normalize(rows, torch.cat([cameras, torch.arange(9) % 3]))
+    expected = 0.4 * rows[:6] @ rows[6:].T + 0.6 * rows[6:][own] @ rows[6:].T
+    torch.testing.assert_close(scores[True], expected)
