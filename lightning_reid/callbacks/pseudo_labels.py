@@ -53,6 +53,9 @@ class PseudoLabelCallback(pl.Callback):
     data module's batches have a ``"label"``, ``label`` is given those of all images as a fourth
     argument.
 
+    Every epoch begins with torch's random numbers seeded anew, from (seed, epoch, rank), so that a
+    resumed run equals one that was not interrupted.
+
     After a refresh it logs, under ``labels/``, the number of clusters, proxies and outliers, the
     sizes of clusters, the share of them that spans several cameras, the agreement with the labels
     before (adjusted Rand index), the seconds spent, and whatever the module's ``label`` put in
@@ -80,25 +83,29 @@ class PseudoLabelCallback(pl.Callback):
         self.diagnostics = diagnostics
         self.labels: PseudoLabels | None = None
         self.history: list[dict[str, float]] = []
+        self.seed: int | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """The labels in use and what was logged about all so far."""
+        """The labels in use, what was logged about all so far, and the seed."""
         labels = self.labels.state_dict() if self.labels else None
-        return {"labels": labels, "history": self.history}
+        return {"labels": labels, "history": self.history, "seed": self.seed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` gave."""
         if state_dict["labels"] is not None:
             self.labels = PseudoLabels.from_state_dict(state_dict["labels"])
         self.history = list(state_dict["history"])
+        self.seed = state_dict["seed"]
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Forget an earlier run; a checkpoint that is resumed is read after this."""
         if stage == "fit":
-            self.labels, self.history = None, []
+            self.labels, self.history, self.seed = None, [], None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Label for the first epoch, or hand out the labels that a checkpoint brought."""
+        if self.seed is None:
+            self.seed = torch.initial_seed()
         # not later: the first batches are drawn before on_train_start
         if self.labels is not None:
             datamodule = _datamodule(trainer)
@@ -113,6 +120,11 @@ class PseudoLabelCallback(pl.Callback):
         statistics = self.refresh(trainer, pl_module, epoch=0)
         for logger in trainer.loggers:  # self.log is not allowed in this hook
             logger.log_metrics(statistics, step=0)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin every epoch with random numbers of its own: a resumed run draws them again."""
+        entropy = (self.seed or 0, trainer.current_epoch, trainer.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Label for the next epoch, before the checkpoint of this one is written."""
