@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities import rank_zero_info
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
@@ -18,9 +19,13 @@ from lightning_reid.datamodules.base import Supervision
 from lightning_reid.errors import InputError
 from lightning_reid.labels import PseudoLabels
 from lightning_reid.metrics import RetrievalMetrics
-from lightning_reid.models import EmbeddingNetwork
+from lightning_reid.models import EmbeddingNetwork, divide_batch
 
 Batch = dict[str, Tensor]
+
+_SET_GROUP = (
+    ". Its running statistics are those of the first; set samples_per_bn_group to change that"
+)
 
 
 class ReIDModule(pl.LightningModule, ABC):
@@ -36,6 +41,9 @@ class ReIDModule(pl.LightningModule, ABC):
         neck: batch norm between pooling and embedding; without it the embedding is the pooled
             feature (Sun & Jung).
         dropout: probability of zeroing a value of the embedding in training; 0 in most papers.
+        samples_per_bn_group: images that batch norm sees in training, whatever the number of
+            devices, see :class:`~lightning_reid.models.GroupBatchNorm`; None: the batch of a
+            device. The published codes see 8 or 16, as four GPUs shared their batch.
         optimizer: ``"adam"``, or ``"sgd"`` with momentum 0.9 (Sun & Jung).
         learning_rate: 3.5e-4 in CAP, O2CAP and CALR.
         weight_decay: 5e-4 in CAP, O2CAP and CALR.
@@ -60,6 +68,7 @@ class ReIDModule(pl.LightningModule, ABC):
         last_stride: int = 1,
         neck: bool = True,
         dropout: float = 0.0,
+        samples_per_bn_group: int | None = None,
         optimizer: Literal["adam", "sgd"] = "adam",
         learning_rate: float = 3.5e-4,
         weight_decay: float = 5e-4,
@@ -72,7 +81,10 @@ class ReIDModule(pl.LightningModule, ABC):
         self.save_hyperparameters(ignore=["backbone"] if isinstance(backbone, nn.Module) else [])
         # a checkpoint brings its own weights: loading it must not look for others
         self.hparams["weights"] = None
-        self.network = EmbeddingNetwork(backbone, weights, pooling, last_stride, dropout, neck)
+        self.network = EmbeddingNetwork(
+            backbone, weights, pooling, last_stride, dropout, neck, samples_per_bn_group
+        )
+        self.samples_per_bn_group = samples_per_bn_group
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
@@ -146,6 +158,18 @@ class ReIDModule(pl.LightningModule, ABC):
                 f"{type(self).__name__} needs a data module with {' and '.join(missing)}, as "
                 f"ReIDDataModule has; {type(datamodule).__name__} has not"
             )
+        self._tell_batch_norm(getattr(datamodule, "batch_size", None))
+
+    def _tell_batch_norm(self, batch_size: int | None) -> None:
+        """Say how many images batch norm will see, which decides about results."""
+        if batch_size is None:
+            return
+        ranks, seen = self.trainer.world_size, self.samples_per_bn_group or batch_size
+        divide_batch(batch_size, seen)
+        rank_zero_info(
+            f"Batch norm sees {seen} images at a time; a batch is {batch_size} images on each of "
+            f"{ranks} devices" + ("" if ranks == 1 or self.samples_per_bn_group else _SET_GROUP)
+        )
 
     def keep_clusterer(
         self, clusterer: Clusterer | Mapping[str, Any], name: str = "clusterer"

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from lightning_reid.models.backbones import build_backbone
+from lightning_reid.models.batch_norm import group_batch_norms
 from lightning_reid.models.pooling import build_pool
 
 
@@ -24,6 +25,8 @@ class EmbeddingNetwork(nn.Module):
         last_stride: See `build_backbone`.
         dropout: Probability of zeroing a value of the embedding during training.
         neck: False leaves the batch norm out: embeddings are the pooled features.
+        samples_per_bn_group: Images that batch norm sees in training, see `GroupBatchNorm`; None
+            for the batch of a device, as usual.
 
     Attributes:
         embedding_dim: Length of the embeddings, the number of channels of the backbone.
@@ -40,6 +43,7 @@ class EmbeddingNetwork(nn.Module):
         last_stride: int = 1,
         dropout: float = 0.0,
         neck: bool = True,
+        samples_per_bn_group: int | None = None,
     ) -> None:
         super().__init__()
         self.pool = build_pool(pooling)
@@ -50,6 +54,8 @@ class EmbeddingNetwork(nn.Module):
         if neck:
             self.neck = nn.BatchNorm1d(self.embedding_dim)
             self.neck.bias.requires_grad_(False)
+        if samples_per_bn_group is not None:
+            group_batch_norms(self, samples_per_bn_group)
         self.to(memory_format=torch.channels_last)
 
     def features(self, images: Tensor) -> Tensor:
