@@ -103,7 +103,9 @@ def read_image(path: str) -> Tensor:
         if not path.lower().endswith(_DECODED):
             return _read_with_pillow(path)
         image: Tensor = decode_image(path, mode=ImageReadMode.RGB)
-    except (RuntimeError, OSError, ValueError) as error:
+    except MemoryError:  # which is not the file's fault
+        raise
+    except Exception as error:  # damaged files make decoders raise about anything
         raise UnreadableImageError(f"cannot read image {path}: {error}") from error
     return image
 

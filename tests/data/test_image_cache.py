@@ -89,3 +89,22 @@ def test_other_broken_formats_are_named(tmp_path, name):
         (tmp_path / name).write_bytes(b"\x89PNG no image")
     with pytest.raises(UnreadableImageError, match=name):
         read_image(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (10_000, 10_000)])
+def test_images_of_one_pixel_and_of_a_hundred_million(tmp_path, height, width):
+    file = tmp_path / "odd.png"
+    Image.fromarray(np.full((height, width), 200, dtype=np.uint8)).save(file, compress_level=1)
+    image = dataset([str(file)])[0]["image"]
+    assert image.shape == (3, *SIZE)
+    assert image.isfinite().all()
+
+
+def test_a_picture_that_claims_to_be_enormous_is_named(tmp_path):
+    file = tmp_path / "bomb.bmp"
+    Image.fromarray(np.zeros((1, 1), dtype=np.uint8)).save(file)
+    header = bytearray(file.read_bytes())
+    header[18:26] = (60_000).to_bytes(4, "little") * 2  # width and height
+    file.write_bytes(header)
+    with pytest.raises(UnreadableImageError, match=r"bomb\.bmp"):
+        read_image(str(file))
