@@ -94,6 +94,7 @@ class ReIDModule(pl.LightningModule, ABC):
         self.retrieval = RetrievalMetrics(normalize_cameras=True)
         self.labels: PseudoLabels | None = None
         self._clusterers: list[Clusterer] = []
+        self._images: Tensor | None = None
 
     def embed(self, images: Tensor) -> Tensor:
         """Embeddings of images: ``(B, 3, H, W)`` to ``(B, D)`` unit rows, at least float32."""
@@ -277,6 +278,28 @@ class ReIDModule(pl.LightningModule, ABC):
         if self.labels is not None:
             self.labels = self.labels.to(self.device)
             self.load_training_state(self.training_state())
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Remember which images are trained on, in case their loss has to be told of."""
+        self._images = batch["index"] if isinstance(batch, dict) else None
+
+    def on_before_backward(self, loss: Tensor) -> None:
+        """Stop before a loss that is no number reaches the weights.
+
+        Raises:
+            InputError: naming the images of the batch.
+        """
+        if loss.isfinite():
+            return
+        paths = getattr(self.trainer.datamodule, "paths", None)  # type: ignore[attr-defined]
+        images = [] if self._images is None else self._images.tolist()
+        names = [str(paths("train")[i]) if paths else str(i) for i in images]
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        raise InputError(
+            f"the loss became {float(loss)} in epoch {self.current_epoch}: lower the learning rate "
+            f"(now {rate:.3g}) or clip gradients (--trainer.gradient_clip_val 1), and go on with "
+            f"--ckpt_path last. The batch held {', '.join(names)}"
+        )
 
     def training_state(self) -> dict[str, Any]:
         """What training needs beside the weights and labels, such as a memory: tensors."""

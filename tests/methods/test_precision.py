@@ -1,4 +1,4 @@
-"""Mixed precision, accumulated and clipped gradients, compiled networks."""
+"""Mixed precision, accumulated and clipped gradients, compiled networks, losses that explode."""
 
 import pytest
 import torch
@@ -6,6 +6,7 @@ from every_method import METHODS, options_of
 from small_methods import make, market, train
 from torch import nn
 
+from lightning_reid.errors import InputError
 from lightning_reid.methods.memory import MemoryModule
 from lightning_reid.models import EmbeddingNetwork
 
@@ -104,3 +105,21 @@ def test_a_compiled_backbone_learns_the_same(persons, tmp_path):
     assert weights[0].keys() == weights[1].keys()
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_loss_that_is_no_number_stops_before_the_weights_and_names_the_batch(
+    method, persons, tmp_path
+):
+    class Exploding(method):
+        def training_step(self, batch, batch_idx):
+            outputs = super().training_step(batch, batch_idx)
+            if self.global_step == 1:
+                loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+                loss.data.fill_(float("nan"))
+            return outputs
+
+    model = make(Exploding, **settings_of(method))
+    with pytest.raises(InputError, match=r"the loss became nan in epoch 0.*batch held .*\.jpg"):
+        train(model, market(persons), tmp_path, 4)
+    assert all(p.isfinite().all() for p in model.parameters())
