@@ -221,9 +221,10 @@ def measured(
     before, after = ({key: float(row[f"test/{key}"]) for key in SHOWN} for row in tests)
     first = UNTRAINED_SOURCE if run.from_source else UNTRAINED
     told = [option for option in options if "root" not in option and "weights=" not in option]
+    made_by = {"config": run.method, "options": told, "commit": environment()["commit"]}
     return [
         {"row": first, "seed": seed, **before},
-        {"row": name, "seed": seed, **after, "config": run.method, "options": told},
+        {"row": name, "seed": seed, **after, **made_by},
     ]
 
 

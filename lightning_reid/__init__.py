@@ -2,12 +2,19 @@
 
 from lightning_reid.callbacks import PseudoLabelCallback
 from lightning_reid.datamodules import (
+    CUHK03,
+    MARS,
     MSMT17,
+    PRID2011,
     DukeMTMCreID,
+    DukeMTMCVideoReID,
+    ManifestData,
     Market1501,
+    PersonX,
     ReIDDataModule,
     SyntheticPersons,
     VeRi776,
+    VIPeR,
 )
 from lightning_reid.labels import PseudoLabels
 from lightning_reid.methods import (
@@ -24,11 +31,17 @@ from lightning_reid.metrics import RetrievalMetrics
 __all__ = [
     "CALR",
     "CAP",
+    "CUHK03",
+    "MARS",
     "MSMT17",
     "O2CAP",
     "PCSL",
+    "PRID2011",
+    "DukeMTMCVideoReID",
     "DukeMTMCreID",
+    "ManifestData",
     "Market1501",
+    "PersonX",
     "PseudoLabelCallback",
     "PseudoLabels",
     "ReIDDataModule",
@@ -37,5 +50,6 @@ __all__ = [
     "RetrievalMetrics",
     "Supervised",
     "SyntheticPersons",
+    "VIPeR",
     "VeRi776",
 ]

@@ -1,9 +1,11 @@
-"""The command line: ``lightning-reid fit|validate|test|predict --config ...``."""
+"""The command line: ``lightning-reid fit|validate|test|predict|check --config ...``."""
 
 from __future__ import annotations
 
+import errno
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,6 +17,7 @@ from pytorch_lightning.cli import (
     SaveConfigCallback,
 )
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.utilities import rank_zero_info
 from pytorch_lightning.utilities.seed import isolate_rng
 
@@ -22,6 +25,8 @@ from pytorch_lightning.utilities.seed import isolate_rng
 import lightning_reid.datamodules
 import lightning_reid.methods  # noqa: F401
 from lightning_reid.callbacks import EmbeddingWriter, PseudoLabelCallback, RankingPicture
+from lightning_reid.checkpoint_io import AtomicCheckpointIO
+from lightning_reid.commands import COMMANDS, CommandParser
 from lightning_reid.datamodules import ReIDDataModule
 from lightning_reid.errors import DownloadError, InputError, MissingPackageError
 from lightning_reid.loggers import ContinuedCSVLogger
@@ -29,6 +34,9 @@ from lightning_reid.methods import ReIDModule
 from lightning_reid.models.checkpoint_files import read_checkpoint
 from lightning_reid.report import print_summary
 from lightning_reid.run_folder import LAST, RunFolder
+from lightning_reid.whole_files import whole_file
+
+_DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class ReIDCLI(LightningCLI):
@@ -54,26 +62,39 @@ class ReIDCLI(LightningCLI):
         """Let the given settings hold; Lightning would replace them by the checkpoint's."""
 
     def before_instantiate_classes(self) -> None:
-        """Look for no pretrained weights where a checkpoint replaces them anyway."""
+        """Find the run's folder; look for no pretrained weights that a checkpoint replaces."""
         config = self.config[self.subcommand]
-        replaced = self.subcommand != "fit" and config.get("ckpt_path")
-        if replaced and "weights" in config.model.init_args:
-            config.model.init_args.weights = None
+        model, data = (config[key].class_path.rpartition(".")[2] for key in ("model", "data"))
+        self.folder = RunFolder.choose(
+            self.subcommand or "fit",
+            config.run_dir or f"runs/{model}_{data}",
+            config.get("ckpt_path"),
+        )
+        settings = config.model.init_args
+        self.weights = settings.get("weights")
+        if self.folder.checkpoint and self.weights:
+            settings.weights = None
+
+    def after_instantiate_classes(self) -> None:
+        """Let ``config.yaml`` tell the weights that were given."""
+        settings = self.config[self.subcommand].model.init_args
+        if self.weights:
+            settings.weights = self.weights
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """A Trainer that logs, saves and draws into the run folder."""
-        self.folder = RunFolder.choose(
-            self.subcommand or "fit",
-            self._get(self.config_init, "run_dir")
-            or f"runs/{type(self.model).__name__}_{type(self.datamodule).__name__}",
-            self._get(self.config_init, "ckpt_path"),
-        )
         if self.folder.checkpoint:
             # before anything is written into its folder
             self.model.require_own(read_checkpoint(self.folder.checkpoint))
-            self.config_init[self.subcommand]["ckpt_path"] = str(self.folder.checkpoint)
+        self.folder.require_writable()
+        start = self.folder.checkpoint
+        self.config_init[self.subcommand]["ckpt_path"] = None if start is None else str(start)
         path = str(self.folder.path)
         settings = {"default_root_dir": path, **kwargs}
+        given = self._get(self.config_init, "trainer")["plugins"] or []
+        plugins = given if isinstance(given, list) else [given]
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            settings["plugins"] = [*plugins, AtomicCheckpointIO()]
         if self._get(self.config_init, "trainer")["logger"] in (None, True):
             settings["logger"] = [ContinuedCSVLogger(path, name="", version="")]
             if self.subcommand == "fit":
@@ -119,30 +140,41 @@ class SaveConfig(SaveConfigCallback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Checkpoint, data and method fit together."""
-        super().setup(trainer, pl_module, "fit")
+        self._write(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """For the command ``validate``."""
-        super().setup(trainer, pl_module, "validate")
+        self._write(trainer)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """For the command ``test``, and before ``fit``."""
-        super().setup(trainer, pl_module, "test")
+        self._write(trainer)
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """For the command ``predict``."""
-        super().setup(trainer, pl_module, "predict")
+        self._write(trainer)
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        if self.already_saved:
+            return
+        folder = Path(trainer.log_dir or trainer.default_root_dir)  # asks all ranks
+        if trainer.is_global_zero:
+            with whole_file(folder / self.config_filename) as stream:
+                stream.write(self.parser.dump(self.config, skip_none=False).encode())
+        self.already_saved = True
 
 
 def main() -> None:
     """Run the command line of this process; what the user can mend is told in one line."""
     try:
-        run_command_line()
+        done = run_command_line()
     except Exception as error:
         mendable = _mendable(error)
         if mendable is None:
             raise
         sys.exit(f"lightning-reid: {mendable}")
+    if isinstance(done, int):
+        sys.exit(done)
 
 
 def _mendable(error: BaseException | None) -> BaseException | None:
@@ -150,19 +182,28 @@ def _mendable(error: BaseException | None) -> BaseException | None:
     while error is not None:
         if isinstance(error, (InputError, DownloadError, MissingPackageError, FileNotFoundError)):
             return error
+        if isinstance(error, OSError) and error.errno in _DISK_TROUBLES:
+            return error
         context = None if error.__suppress_context__ else error.__context__
         error = error.__cause__ or context
     return None
 
 
-def run_command_line(args: ArgsType = None) -> ReIDCLI:
-    """Run a command and return what it was run with: trainer, model, data module.
+def run_command_line(args: ArgsType = None) -> ReIDCLI | int:
+    """Run a command.
 
     Args:
         args: instead of the process's own arguments.
+
+    Returns:
+        What a command of the Trainer was run with (trainer, model, data module), or the exit
+        status of one of :data:`~lightning_reid.commands.COMMANDS`.
     """
     # Lightning's own business with the newest torch
     warnings.filterwarnings("ignore", ".*LeafSpec.*")
+    given = sys.argv[1:] if args is None else args
+    if isinstance(given, list) and given and given[0] in COMMANDS:
+        return COMMANDS[given[0]].run(given[1:])
     return ReIDCLI(
         ReIDModule,
         ReIDDataModule,
@@ -172,6 +213,7 @@ def run_command_line(args: ArgsType = None) -> ReIDCLI:
         save_config_callback=SaveConfig,
         save_config_kwargs={"overwrite": True},
         auto_configure_optimizers=False,
+        parser_class=CommandParser,
         parser_kwargs={"parser_mode": "omegaconf+", "allow_abbrev": False},
         trainer_defaults={
             "log_every_n_steps": 10,

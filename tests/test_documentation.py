@@ -39,14 +39,33 @@ def test_readme_names_files_that_exist():
             assert f"{folder.name}/" in readme
 
 
+def python_block(containing):
+    """The README's block of Python with these words."""
+    blocks = (ROOT / "README.md").read_text().split("```python\n")[1:]
+    (found,) = (b.split("```")[0] for b in blocks if containing in b.split("```")[0])
+    return found
+
+
 def test_readme_python_runs_until_data_is_needed(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    blocks = (ROOT / "README.md").read_text().split("```python\n")[1:]
-    code = [block.split("```")[0] for block in blocks]
-    exec(code[-1], {})
+    exec(python_block("import offline_proxy_loss"), {})
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", offline)
     with pytest.raises(RuntimeError, match=r"pytorch.org.*resnet50.*TORCH_HOME"):
-        exec(code[0], {})
+        exec(python_block("pl.Trainer"), {})
+
+
+def test_the_readmes_data_set_works(tmp_path):
+    names = {}
+    exec(python_block("class Office"), names)
+    for split in ("train", "query", "gallery"):
+        (tmp_path / split).mkdir()
+        for camera in ("hall", "gate"):
+            (tmp_path / split / f"{camera}_7_{split}.jpg").touch()
+    office = names["Office"](tmp_path)
+    office.setup()
+    assert office.camera_names == ["gate", "hall"]
+    assert office.train_identities.tolist() == [7, 7]
+    assert len(office.paths("test")) == 4
 
 
 def offline(*_, **__):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
-from lightning_reid.data.samples import Sample
+import numpy as np
+
+from lightning_reid.data.samples import Samples, numbered
+from lightning_reid.data.strings import Strings
 from lightning_reid.errors import InputError
 
 # the file name begins with the identity, the image's number and the camera
 _LINE = re.compile(r"(?P<path>(?:\S*/)?\d+_\d+_(?P<camera>\d+)_[^\s/]+)\s+(?P<identity>\d+)")
 
 
-def parse_msmt17_list(list_file: str | Path, image_folder: str | Path) -> list[Sample]:
+def parse_msmt17_list(list_file: str | Path, image_folder: str | Path) -> Samples:
     """Images of one list, with lines such as ``0000/0000_000_01_0303morning_0015_0.jpg 0``.
 
     A line holds the path inside ``image_folder`` and the number of the identity; the third part of
@@ -34,19 +38,20 @@ def parse_msmt17_list(list_file: str | Path, image_folder: str | Path) -> list[S
             f"no list {list_file}; it comes with MSMT17, next to the folders of images: "
             "check the root of the data, or ask the authors of MSMT17 for it"
         )
-    lines = enumerate(list_file.read_text(encoding="utf-8").splitlines(), start=1)
-    folder = Path(image_folder)
-    samples = [_parse_line(line, folder, f"{list_file}:{i}") for i, line in lines if line.strip()]
-    if not samples:
+    folder = f"{Path(image_folder)}{os.sep}"
+    paths, cameras, identities = [], [], []
+    for number, line in enumerate(list_file.read_text(encoding="utf-8").splitlines(), start=1):
+        if line := line.strip():
+            match = _LINE.fullmatch(line)
+            if match is None:
+                raise InputError(
+                    f"{list_file}:{number}: cannot tell image, camera and identity from {line!r}; "
+                    "expected a line such as 0000/0000_000_01_0303morning_0015_0.jpg 0"
+                )
+            path, camera, identity = match.groups()
+            paths.append(folder + path)
+            cameras.append(f"c{int(camera)}")
+            identities.append(int(identity))
+    if not paths:
         raise InputError(f"{list_file} lists no images; copy it again from MSMT17")
-    return samples
-
-
-def _parse_line(line: str, folder: Path, where: str) -> Sample:
-    match = _LINE.fullmatch(line.strip())
-    if match is None:
-        raise InputError(
-            f"{where}: cannot tell image, camera and identity from {line.strip()!r}; "
-            "expected a line such as 0000/0000_000_01_0303morning_0015_0.jpg 0"
-        )
-    return Sample(str(folder / match["path"]), f"c{int(match['camera'])}", int(match["identity"]))
+    return Samples(Strings(paths), *numbered(cameras), np.array(identities, dtype=np.int64))

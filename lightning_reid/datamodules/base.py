@@ -30,6 +30,7 @@ from lightning_reid.data import (
     train_transform,
 )
 from lightning_reid.data.samples import UNKNOWN
+from lightning_reid.datamodules.published import Published, say_differences
 from lightning_reid.errors import InputError, require_one_of
 from lightning_reid.labels import PseudoLabels
 
@@ -128,6 +129,11 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         return "test_monitor"
 
     @property
+    def published(self) -> Published | None:
+        """What is known of the data set as published, to compare with; None: nothing."""
+        return None
+
+    @property
     def train_identities(self) -> Tensor | None:
         """True identities of the training images, ``(N,)``, for diagnostics; None if unknown."""
         return _identities(self.train_samples)
@@ -192,16 +198,18 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
 
     def setup(self, stage: str | None = None) -> None:
         """Read the lists of files that the stage needs (``fit``, ``validate``, ``test``, ...)."""
+        read: dict[str, Samples] = {}
         if stage in ("fit", None) and not self.train_samples:
-            self.train_samples = self._read("train")
+            read["train"] = self.train_samples = self._read("train")
         if (stage != "fit" or self.val == "test") and not self.query_samples:
-            self.query_samples = self._read("query")
-            self.gallery_samples = self._read("gallery")
+            read["query"] = self.query_samples = self._read("query")
+            read["gallery"] = self.gallery_samples = self._read("gallery")
             _check_matches(self.query_samples, self.gallery_samples, self.root)
+        say_differences(self.published, read, self.root)
         # those of the training first: their numbers do not depend on what else has been read
         own = self.train_samples.camera_set
         others = {*self.query_samples.camera_set, *self.gallery_samples.camera_set} - {*own}
-        self.camera_names = [*sorted(own, key=_natural), *sorted(others, key=_natural)]
+        self.camera_names = [*sorted(own, key=natural_order), *sorted(others, key=natural_order)]
         if self.train_samples:
             self._setup_training()
 
@@ -394,7 +402,7 @@ def _numbered(values: Tensor) -> Tensor:
 
 def _check_matches(query: Samples, gallery: Samples, root: Path) -> None:
     """Raise an InputError unless some query has its person in another camera of the gallery."""
-    names = sorted({*query.camera_set, *gallery.camera_set}, key=_natural)
+    names = sorted({*query.camera_set, *gallery.camera_set}, key=natural_order)
     known = gallery.identities >= 0
     both = np.concatenate([query.identities, gallery.identities[known]])
     distinct, persons = np.unique(both, return_inverse=True)
@@ -413,6 +421,6 @@ def _check_matches(query: Samples, gallery: Samples, root: Path) -> None:
         )
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def natural_order(name: str) -> list[tuple[int, str]]:
     """Sort key under which ``c2`` comes before ``c10``."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -6,6 +6,23 @@ from typing import ClassVar
 
 from lightning_reid.data import Sample, parse_market_folder
 from lightning_reid.datamodules.base import ReIDDataModule, Split
+from lightning_reid.datamodules.published import Counts, Published, from_c1
+
+# the training images of each camera: from the names of the complete list
+_PUBLISHED = Published(
+    "Market-1501",
+    {
+        "train": Counts(
+            images=12_936,
+            identities=751,
+            cameras=from_c1(
+                (2017, 652), (1709, 541), (2707, 694), (920, 241), (2338, 576), (3245, 558)
+            ),
+        ),
+        "query": Counts(images=3_368, identities=750, cameras=from_c1(*6 * [None])),
+        "gallery": Counts(images=15_913, identities=751, cameras=from_c1(*6 * [None])),
+    },
+)
 
 
 class Market1501(ReIDDataModule):
@@ -14,8 +31,11 @@ class Market1501(ReIDDataModule):
     ``root`` holds ``bounding_box_train``, ``query`` and ``bounding_box_test``, the images named
     ``<identity>_c<camera>...`` (``.jpg`` or ``.png``). Identity -1 (junk) is never loaded; 0
     (distractors) stays in the gallery. The published set has 12,936 training, 3,368 query and
-    15,913 gallery images. It is never downloaded: ask its authors. Other sets in this layout load
-    as well. Arguments: see :class:`~lightning_reid.ReIDDataModule`.
+    15,913 gallery images. Other sets in this layout load as well.
+
+    It is never downloaded: its authors' page (zheng-lab.cecs.anu.edu.au/Project/project_reid.html)
+    says how to get it; published for research, further terms are not known here. Arguments: see
+    :class:`~lightning_reid.ReIDDataModule`.
     """
 
     folders: ClassVar[dict[Split, str]] = {
@@ -32,3 +52,8 @@ class Market1501(ReIDDataModule):
     def has_test(self) -> bool:
         """Whether there is a folder of query images."""
         return (self.root / self.folders["query"]).is_dir()
+
+    @property
+    def published(self) -> Published | None:
+        """Statistics of Market-1501; a class that derives from it is another set."""
+        return _PUBLISHED if type(self) is Market1501 else None

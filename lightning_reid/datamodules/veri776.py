@@ -7,6 +7,21 @@ from typing import Any, ClassVar
 
 from lightning_reid.datamodules.base import Split
 from lightning_reid.datamodules.market1501 import Market1501
+from lightning_reid.datamodules.published import Counts, Published, from_c1
+
+# of single cameras only these counts are known here; not every camera occurs in the test images
+_PUBLISHED = Published(
+    "VeRi-776",
+    {
+        "train": Counts(
+            images=37_778,
+            identities=576,
+            cameras=from_c1(*17 * [None], (173, 22), None, (22, 3)),
+        ),
+        "query": Counts(images=1_678, identities=200),
+        "gallery": Counts(images=11_579, identities=200),
+    },
+)
 
 
 class VeRi776(Market1501):
@@ -14,7 +29,10 @@ class VeRi776(Market1501):
 
     ``root`` holds ``image_train``, ``image_query`` and ``image_test``, the images named as
     ``0002_c002_00030600_0.jpg``. The published set has 37,778 training images of 576 vehicles;
-    1,678 query and 11,579 gallery images of 200 others. It is never downloaded: ask its authors.
+    1,678 query and 11,579 gallery images of 200 others.
+
+    It is never downloaded: its authors (vehiclereid.github.io/VeRi) give it out on request, for
+    research; further terms are not known here.
 
     Args:
         root: folder of the data set.
@@ -30,3 +48,8 @@ class VeRi776(Market1501):
 
     def __init__(self, root: str | Path, size: tuple[int, int] = (224, 224), **kwargs: Any) -> None:
         super().__init__(root, size=size, **kwargs)
+
+    @property
+    def published(self) -> Published:
+        """Statistics of VeRi-776."""
+        return _PUBLISHED

@@ -1,0 +1,60 @@
+"""Commands beside the Trainer's; nothing of theirs is imported before it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, NoReturn
+
+from pytorch_lightning.cli import LightningArgumentParser
+
+
+@dataclass(frozen=True)
+class Command:
+    """A word after ``lightning-reid``.
+
+    Args:
+        module: where ``run(arguments)`` is, which takes what follows the word and returns the
+            exit status.
+        summary: what the command does, in the list of commands.
+    """
+
+    module: str
+    summary: str
+
+    def run(self, arguments: Sequence[str]) -> int:
+        """Import the command, run it, return its exit status."""
+        status: int = import_module(self.module).run(arguments)
+        return status
+
+
+COMMANDS = {
+    "check": Command(
+        "lightning_reid.inspection.command",
+        "Look at a data set before training on it: what is in it, what is wrong with it, which "
+        "methods it can be used with.",
+    ),
+}
+
+
+class CommandParser(LightningArgumentParser):
+    """The parser of the command line, which lists these commands beside the Trainer's."""
+
+    def add_subcommands(self, *args: Any, **kwargs: Any) -> Any:
+        """As for any parser; the commands' own parsers are made when they run."""
+        action = super().add_subcommands(*args, **kwargs)
+        for name, command in COMMANDS.items():
+            action.add_subcommand(name, _Stub(name), help=command.summary)
+        return action
+
+
+class _Stub(LightningArgumentParser):
+    """Stands for a command in the list; reached only if something comes before the command."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__()
+        self.command = command
+
+    def parse_args(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self.error(f"the command comes first: lightning-reid {self.command} ...")

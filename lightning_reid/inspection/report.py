@@ -1,0 +1,184 @@
+"""What an inspection prints and writes."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lightning_reid.data.samples import UNKNOWN
+from lightning_reid.inspection.contact_sheet import draw_contact_sheet, file_names
+from lightning_reid.inspection.counts import by_camera, by_split
+from lightning_reid.inspection.dataset import SPLITS
+from lightning_reid.inspection.duplicates import originals
+from lightning_reid.inspection.extremes import Integers
+from lightning_reid.inspection.finding import SEVERITIES, Finding, counted
+from lightning_reid.inspection.inspection import Inspection
+
+WRITTEN = "check.json"  # a folder that has it is taken
+
+_MOST_CAMERAS = 40  # rows of the printed table
+_COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+_ROWS = {
+    "smallest": "smallest height x width",
+    "median": "median height x width",
+    "largest": "largest height x width",
+}
+_INDENT = " " * 9
+
+
+def print_inspection(inspection: Inspection, folder: Path) -> None:
+    """Tables, then findings in words, then whether training can start.
+
+    Args:
+        inspection: what to print.
+        folder: where the rest of it was written.
+    """
+    # names of cameras and files are no markup
+    console = Console(markup=False, emoji=False, highlight=False)
+    for table in _tables(inspection):
+        console.print(table)
+    for finding in inspection.findings:
+        _print_finding(console, finding)
+    counts = Counter(finding.severity for finding in inspection.findings)
+    told = ", ".join(counted(counts[kind], kind, f"{kind}s") for kind in SEVERITIES)
+    verdict = (
+        "nothing keeps fit and test from working"
+        if inspection.works
+        else "training or testing could not work"
+    )
+    console.print()
+    console.print(f"{told}: {verdict}.")
+    console.print(f"Cameras in pictures, images line by line: {folder}", soft_wrap=True)
+
+
+def write_inspection(inspection: Inspection, folder: Path) -> None:
+    """Write ``check.json``, ``check.csv`` and ``pictures/cameras/<camera>.png``.
+
+    Args:
+        inspection: what to write.
+        folder: where to; is made.
+    """
+    pictures = folder / "pictures" / "cameras"
+    pictures.mkdir(parents=True, exist_ok=True)
+    for name, sheet in _contact_sheets(inspection):
+        sheet.save(pictures / f"{name}.png")
+    _write_images(inspection, folder / "check.csv")
+    content = json.dumps(_summary(inspection), indent=2)
+    (folder / WRITTEN).write_text(content + "\n", encoding="utf-8")
+
+
+def _tables(inspection: Inspection) -> Iterator[Table]:
+    splits, cameras = by_split(inspection.data), by_camera(inspection.data)
+    if splits:
+        rows = [asdict(split) for split in splits]
+        table = Table("", *(row["split"] for row in rows), title="Data")
+        for name in list(rows[0])[1:]:
+            table.add_row(_ROWS.get(name, name), *(_cell(row[name]) for row in rows))
+        yield table
+    if cameras:
+        table = Table(*(name.replace("_", " ") for name in asdict(cameras[0])), title="Cameras")
+        for camera in cameras[:_MOST_CAMERAS]:
+            table.add_row(*(_cell(value) for value in asdict(camera).values()))
+        if len(cameras) > _MOST_CAMERAS:
+            table.add_row(f"and {len(cameras) - _MOST_CAMERAS} more, see {WRITTEN}")
+        yield table
+    if inspection.methods:
+        table = Table("method", "needs", "runs", title="Methods")
+        for method in inspection.methods:
+            answer = "yes" if method.runs else "no"
+            told = f"{answer}: {_cell(method.remark)}" if method.remark else answer
+            table.add_row(method.method, method.needs, told)
+        yield table
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, tuple):
+        return " x ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else _printable(str(value))
+
+
+def _print_finding(console: Console, finding: Finding) -> None:
+    console.print()
+    head = Text(f"{finding.severity:<9}", style=_COLOURS[finding.severity])
+    # a terminal wraps long lines itself, and leaves file names whole for copying
+    console.print(head + Text(_printable(finding.found)), soft_wrap=True)
+    for detail in finding.details:
+        console.print(Text(f"{_INDENT}  {_printable(detail)}", style="dim"), soft_wrap=True)
+    console.print(f"{_INDENT}{_printable(finding.meaning)}", soft_wrap=True)
+
+
+def _printable(text: str) -> str:
+    """File names that are no UTF-8 cannot be printed as they are."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _contact_sheets(inspection: Inspection) -> Iterator[tuple[str, Any]]:
+    listing, thumbnails = inspection.data.listing, inspection.data.measured.thumbnails
+    kept = np.array(sorted(thumbnails), dtype=np.int64)
+    counts = np.bincount(listing.cameras, minlength=len(listing.camera_names))
+    names = list(file_names(listing.camera_names))
+    for number, camera in enumerate(listing.camera_names):
+        own = [thumbnails[i] for i in kept[listing.cameras[kept] == number].tolist()]
+        if own:
+            title = f"{camera}: {len(own):,} of {counts[number]:,} images"
+            yield names[number], draw_contact_sheet(title, own)
+
+
+def _write_images(inspection: Inspection, file: Path) -> None:
+    """One row for every image."""
+    data = inspection.data
+    listing, samples, measured = data.listing, data.listing.samples, data.measured
+    columns = {
+        "path": samples.paths,
+        "split": (SPLITS[split] for split in listing.split.tolist()),
+        "camera": (listing.camera_names[camera] for camera in listing.cameras.tolist()),
+        "identity": _known(samples.identities),
+        "tracklet": (
+            "" if t == UNKNOWN else samples.tracklet_names[t] for t in samples.tracklets.tolist()
+        ),
+        "height": measured.height.tolist(),
+        "width": measured.width.tolist(),
+        "readable": measured.readable.astype(int).tolist(),
+        "one_colour": measured.plain.astype(int).tolist(),
+        "copy_of": (
+            "" if first == image else samples.paths[first]
+            for image, first in enumerate(
+                originals(data.copies.hashes, data.copies.compared).tolist()
+            )
+        ),
+        "near_duplicate": data.near.found.astype(int).tolist(),
+    }
+    with file.open("w", newline="", encoding="utf-8", errors="surrogateescape") as opened:
+        writer = csv.writer(opened)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def _known(values: Integers) -> Iterator[int | str]:
+    return ("" if value == UNKNOWN else value for value in values.tolist())
+
+
+def _summary(inspection: Inspection) -> dict[str, Any]:
+    datamodule = inspection.data.listing.datamodule
+    return {
+        "data": type(datamodule).__name__,
+        "root": str(datamodule.root),
+        "works": inspection.works,
+        "findings": [asdict(finding) for finding in inspection.findings],
+        "splits": [asdict(split) for split in by_split(inspection.data)],
+        "cameras": [asdict(camera) for camera in by_camera(inspection.data)],
+        "methods": [asdict(method) for method in inspection.methods],
+        "unreadable": inspection.data.measured.reasons,
+    }
