@@ -423,4 +423,4 @@ def _check_matches(query: Samples, gallery: Samples, root: Path) -> None:
 
 def natural_order(name: str) -> list[tuple[int, str]]:
     """Sort key under which ``c2`` comes before ``c10``."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
