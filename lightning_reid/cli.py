@@ -19,6 +19,7 @@ from pytorch_lightning.cli import (
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.utilities import rank_zero_info
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.seed import isolate_rng
 
 # configs name the classes of these packages without their path
@@ -164,6 +165,15 @@ class SaveConfig(SaveConfigCallback):
         self.already_saved = True
 
 
+_MENDABLE = (
+    InputError,
+    DownloadError,
+    MissingPackageError,
+    FileNotFoundError,
+    MisconfigurationException,  # Lightning's, such as for a GPU that is not there
+)
+
+
 def main() -> None:
     """Run the command line of this process; what the user can mend is told in one line."""
     try:
@@ -180,7 +190,7 @@ def main() -> None:
 def _mendable(error: BaseException | None) -> BaseException | None:
     """The error that the user can mend, which the parser may have wrapped in others."""
     while error is not None:
-        if isinstance(error, (InputError, DownloadError, MissingPackageError, FileNotFoundError)):
+        if isinstance(error, _MENDABLE):
             return error
         if isinstance(error, OSError) and error.errno in _DISK_TROUBLES:
             return error

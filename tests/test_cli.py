@@ -10,6 +10,7 @@ import torch
 import yaml
 from command_line import EASY_CLUSTERS as EASY
 from command_line import arguments, run
+from small_methods import one_line_error
 
 from lightning_reid import CAP, O2CAP
 from lightning_reid.cli import run_command_line
@@ -326,3 +327,10 @@ def test_module_runs_as_a_program():
     )
     assert done.returncode == 0
     assert {"fit", "validate", "test", "predict"} <= set(done.stdout.replace(",", " ").split())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_told_in_one_line(persons, tmp_path, monkeypatch):
+    message = one_line_error(monkeypatch, persons, tmp_path / "run", "--trainer.accelerator=gpu")
+    assert "gpu" in message
+    assert not (tmp_path / "run").exists()
