@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, TypeVar
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
+from lightning_fabric.utilities.distributed import DistributedSamplerWrapper
 from torch import Tensor
+from torch.utils.data import DataLoader, DistributedSampler
+
+from lightning_reid.errors import InputError
 
 Result = TypeVar("Result")
 
 _PATIENCE = timedelta(days=7)  # how long the others wait for the first process
+_GIVE_RANKS = "num_replicas=trainer.world_size and rank=trainer.global_rank"
 
 
 def gather_rows(trainer: pl.Trainer, rows: Tensor) -> Tensor:
@@ -39,6 +46,74 @@ def gather_rows(trainer: pl.Trainer, rows: Tensor) -> Tensor:
 def own_share(trainer: pl.Trainer, rows: Tensor) -> Tensor:
     """This rank's consecutive part of rows; the parts of all ranks are the rows in order."""
     return rows.tensor_split(trainer.world_size)[trainer.global_rank]
+
+
+def follow_first_rank(trainer: pl.Trainer | None, tensors: Iterable[Tensor]) -> None:
+    """Overwrite tensors, in place, by those of the first rank; every rank must call this.
+
+    Args:
+        trainer: tells the ranks; None: there is one.
+        tensors: as many on every rank, of the same shapes.
+    """
+    if trainer is None or trainer.world_size == 1:
+        return
+    for tensor in tensors:
+        dist.broadcast(tensor, src=0)
+
+
+def require_own_batches(trainer: pl.Trainer, index: Tensor) -> None:
+    """See to it that every rank draws whole groups, and others than the others draw.
+
+    Args:
+        trainer: tells ranks and loader; every rank must call this.
+        index: ``(B,)``, the images of this rank's batch.
+
+    Raises:
+        InputError: if they do not; the message says what to change.
+    """
+    if trainer.world_size == 1:
+        return
+    loader = trainer.train_dataloader
+    sampler = loader.sampler if isinstance(loader, DataLoader) else None
+    if isinstance(sampler, DistributedSamplerWrapper):
+        raise InputError(
+            "the Trainer would deal out the images of the training sampler one by one, which tears "
+            "its groups apart: set Trainer(use_distributed_sampler=False) and let the sampler give "
+            f"every process whole groups, as LabelSampler does with {_GIVE_RANKS}"
+        )
+    if isinstance(sampler, DistributedSampler):
+        if sampler.num_replicas != trainer.world_size:
+            raise InputError(
+                f"the training sampler {type(sampler).__name__} has num_replicas="
+                f"{sampler.num_replicas}, but there are {trainer.world_size} processes: give it "
+                f"{_GIVE_RANKS}"
+            )
+        return
+    batches = gather_rows(trainer, index[None])
+    if len(torch.unique(batches, dim=0)) < len(batches):
+        raise InputError(
+            "processes draw the same training images: let the sampler give each its own, as "
+            f"LabelSampler does with {_GIVE_RANKS}, or, if it draws images one by one, set "
+            "Trainer(use_distributed_sampler=True)"
+        )
+
+
+@contextmanager
+def same_random_numbers(device: torch.device, *entropy: int) -> Iterator[None]:
+    """What is drawn inside is the same on every rank, and nothing outside notices.
+
+    Args:
+        device: where it is drawn.
+        entropy: numbers from 0 that tell what it is drawn for, such as seed and epoch.
+    """
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed_of(*entropy))
+        yield
+
+
+def seed_of(*entropy: int) -> int:
+    """A seed that follows from numbers from 0, and differs from that of all others."""
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
 
 
 def first_rank_only(trainer: pl.Trainer, work: Callable[[], Result]) -> Result:

@@ -3,36 +3,115 @@
 from __future__ import annotations
 
 import csv
-import warnings
+import io
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.utilities import rank_zero_only
 
+from lightning_reid.errors import InputError
+from lightning_reid.whole_files import whole_file
+
 
 class ContinuedCSVLogger(CSVLogger):
     """Lightning's CSV logger, but a resumed run adds to ``metrics.csv`` instead of deleting it.
 
-    What was logged after the checkpoint that is resumed from then stands there twice.
+    What was logged after the checkpoint that is resumed from then stands there twice. Every line is
+    in the file as soon as it is logged, so that a checkpoint never knows of an epoch whose lines a
+    kill has taken; of a kill while the file is written it keeps all whole lines.
     """
 
     @property
     def experiment(self) -> ExperimentWriter:
         """The writer of the file, which starts with what is in there already."""
         # the other processes write nothing, and must not touch the file either
-        if isinstance(self._experiment, ExperimentWriter) or getattr(rank_zero_only, "rank", None):
-            return cast(ExperimentWriter, super().experiment)
-        file = Path(self.log_dir, ExperimentWriter.NAME_METRICS_FILE)
-        before, kept = file.is_file() and file.stat().st_size > 0, file.with_suffix(".before")
-        if before:
-            file.rename(kept)
-        with warnings.catch_warnings():  # of a deletion that does not happen
-            warnings.filterwarnings("ignore", "Experiment logs directory")
-            writer = super().experiment
-        if before:
-            kept.replace(file)
-            with file.open(newline="") as lines:
-                writer.metrics_keys = next(csv.reader(lines))
-        return cast(ExperimentWriter, writer)
+        if self._experiment is None and not getattr(rank_zero_only, "rank", None):
+            self._experiment = ContinuedWriter(self.log_dir)
+        return cast(ExperimentWriter, super().experiment)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+        """Write a line.
+
+        Raises:
+            InputError: if the file cannot be written; the lines before are untouched.
+        """
+        super().log_metrics(metrics, step)
+        self.save()
+
+
+class ContinuedWriter(ExperimentWriter):
+    """Writes lines after those that are in the file; its header grows with new columns.
+
+    Args:
+        log_dir: folder of the file.
+    """
+
+    def __init__(self, log_dir: str) -> None:
+        super().__init__(log_dir)
+        self.file = Path(self.metrics_file_path)
+        self.metrics_keys, rows = self._read()
+        if self.metrics_keys:
+            self._rewrite(rows)  # without the line that a kill may have cut off
+
+    def _check_log_dir_exists(self) -> None:
+        """Lightning would delete what is there."""
+
+    def save(self) -> None:
+        """Write the lines logged since the last time.
+
+        Raises:
+            InputError: if that fails; the lines before are untouched.
+        """
+        lines, self.metrics = self.metrics, []
+        if not lines:
+            return
+        new = set().union(*lines) - {*self.metrics_keys}
+        if new or not self.file.is_file():
+            before = self._read()[1]
+            self.metrics_keys = sorted({*self.metrics_keys, *new})
+            self._rewrite([*before, *lines])
+        else:
+            self._append(lines)
+
+    def _read(self) -> tuple[list[str], list[dict[str, str]]]:
+        """Header and lines of the file, as far as they are whole; nothing if there is none."""
+        if not self.file.is_file():
+            return [], []
+        whole = self.file.read_bytes().rpartition(b"\n")[0].decode()
+        reader = csv.DictReader(whole.splitlines())
+        rows = list(reader)
+        return list(reader.fieldnames or []), rows
+
+    def _rewrite(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Put a new file in the place of the old one at once."""
+        header = dict(zip(self.metrics_keys, self.metrics_keys, strict=True))
+        try:
+            with whole_file(self.file) as stream:
+                stream.write(self._text([header, *rows]))
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _append(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        before = self.file.stat().st_size
+        try:
+            with self.file.open("ab") as stream:
+                stream.write(self._text(rows))
+        except OSError as error:
+            os.truncate(self.file, before)
+            raise self._unwritable(error) from error
+
+    def _text(self, rows: Iterable[Mapping[str, Any]]) -> bytes:
+        text = io.StringIO(newline="")
+        csv.DictWriter(text, self.metrics_keys, extrasaction="ignore").writerows(rows)
+        return text.getvalue().encode()
+
+    def _unwritable(self, error: OSError) -> InputError:
+        return InputError(
+            f"cannot write {self.file}: {error}; see to space and permissions, then go on with "
+            "--ckpt_path last"
+        )

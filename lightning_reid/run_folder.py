@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytorch_lightning.utilities import rank_zero_warn
 
+from lightning_reid.errors import InputError
+
 LAST = Path("checkpoints", "last.ckpt")
+
+_LITTLE = 4096  # bytes; an empty file fits on a full disk
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,9 @@ class RunFolder:
 
         A ``fit`` from scratch gets ``wanted`` or, if a run that finished an epoch is there,
         ``wanted-2``, ``wanted-3``, ...
-        A ``fit`` from a run's checkpoint goes on in that run's folder; other commands write into a
-        folder named after them inside it.
+        A ``fit`` from a run's checkpoint goes on in that run's folder, and one from ``"last"``
+        begins a run again that was interrupted before its first checkpoint; other commands write
+        into a folder named after them inside it.
 
         Args:
             command: ``fit``, ``test``, ...
@@ -45,6 +51,9 @@ class RunFolder:
         if checkpoint is None:
             return cls(_first_free(wanted) if command == "fit" else wanted / command)
         if checkpoint == "last":
+            if command == "fit" and (begun := _begun(wanted)):
+                rank_zero_warn(f"{begun} was interrupted before its first checkpoint: begun again")
+                return cls(begun)
             file = _newest_checkpoint(wanted)
         else:
             file = Path(checkpoint).resolve()
@@ -54,12 +63,49 @@ class RunFolder:
         run = file.parent.parent if in_run else wanted
         return cls(run if command == "fit" else run / command, file)
 
+    def require_writable(self) -> None:
+        """See whether the run can be written; leaves nothing there.
+
+        Raises:
+            InputError: if not.
+        """
+        for folder in {_existing(self.path), _existing(self.path / LAST.parent)}:
+            if (reason := _why_unwritable(folder)) is not None:
+                raise InputError(
+                    f"cannot write to {self.path}: {reason}: {folder}; choose another folder with "
+                    "--run_dir, or see to its space and permissions"
+                )
+
+
+def _why_unwritable(folder: Path) -> str | None:
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\0" * _LITTLE)
+    except OSError as error:
+        return str(error.strerror)
+    return None
+
+
+def _existing(folder: Path) -> Path:
+    """A folder, or the nearest one above it that is there."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def _begun(wanted: Path) -> Path | None:
+    """The newest run, if it has written something, but no checkpoint."""
+    runs = _numbered(wanted)
+    if not runs or not runs[-1].is_dir() or (runs[-1] / LAST).is_file():
+        return None
+    return runs[-1] if any(runs[-1].iterdir()) else None
+
 
 def _newest_checkpoint(wanted: Path) -> Path:
     runs = _numbered(wanted)
     finished = [run for run in runs if (run / LAST).is_file()]
     if not finished:
-        raise FileNotFoundError(f"no {LAST} in {wanted}; give --run_dir or a file")
+        raise FileNotFoundError(
+            f"no {LAST} in {wanted}; give --run_dir or a file, or leave out --ckpt_path to begin"
+        )
     if finished[-1] != runs[-1]:
         rank_zero_warn(f"{runs[-1]} has no checkpoint yet: the last one is that of {finished[-1]}")
     return finished[-1] / LAST

@@ -17,7 +17,13 @@ from rich.progress import track
 from torch import Tensor
 
 from lightning_reid.clustering import Clusterer
-from lightning_reid.distributed import first_rank_only, gather_rows
+from lightning_reid.distributed import (
+    first_rank_only,
+    follow_first_rank,
+    gather_rows,
+    require_own_batches,
+    seed_of,
+)
 from lightning_reid.errors import InputError
 from lightning_reid.labels import OUTLIER, PseudoLabels, group_means
 from lightning_reid.metrics import cluster_quality, rand_agreement, soft_label_accuracy
@@ -105,7 +111,7 @@ class PseudoLabelCallback(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Label for the first epoch, or hand out the labels that a checkpoint brought."""
         if self.seed is None:
-            self.seed = torch.initial_seed()
+            self.seed = first_rank_only(trainer, torch.initial_seed)
         # not later: the first batches are drawn before on_train_start
         if self.labels is not None:
             datamodule = _datamodule(trainer)
@@ -117,24 +123,42 @@ class PseudoLabelCallback(pl.Callback):
                 )
             datamodule.assign(self.labels)
             return
-        statistics = self.refresh(trainer, pl_module, epoch=0)
-        for logger in trainer.loggers:  # self.log is not allowed in this hook
-            logger.log_metrics(statistics, step=0)
+        _write(trainer, self.refresh(trainer, pl_module, epoch=0))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin every epoch with random numbers of its own: a resumed run draws them again."""
-        entropy = (self.seed or 0, trainer.current_epoch, trainer.global_rank)
-        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
+        self._seed_epoch(trainer)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Once more with the first batch, if that is one to train on.
+
+        The loader draws a number whenever it is iterated anew: after the hook above, but before it
+        in the first epoch of a process.
+        """
+        if batch_idx == 0:
+            require_own_batches(trainer, batch["index"])
+            self._seed_epoch(trainer)
+
+    def _seed_epoch(self, trainer: pl.Trainer) -> None:
+        torch.manual_seed(seed_of(self.seed or 0, trainer.current_epoch, trainer.global_rank))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Label for the next epoch, before the checkpoint of this one is written."""
+        # running statistics: without groups of its own, batch norm saw other images on every rank,
+        # and DDP hands out those of the first not before the next training step
+        follow_first_rank(trainer, pl_module.buffers())
         # after the last epoch too: the log then tells about the final network, and a longer run
         # that starts from its checkpoint finds the labels it would have made itself
         epoch = trainer.current_epoch + 1
         if trainer.overfit_batches or not self._due(pl_module, epoch):  # type: ignore[attr-defined]
             return
         statistics = self.refresh(trainer, pl_module, epoch)
-        pl_module.log_dict(statistics, rank_zero_only=True)
+        # for callbacks that watch them; Lightning would write them after the checkpoint, so that a
+        # kill in between could take the lines of an epoch that a resumed run does not repeat
+        pl_module.log_dict(statistics, logger=False, rank_zero_only=True)
+        _write(trainer, {"epoch": trainer.current_epoch, **statistics})
 
     def _due(self, pl_module: pl.LightningModule, epoch: int) -> bool:
         if hasattr(pl_module, "labels_due"):
@@ -238,7 +262,9 @@ def extract_features(
         name: gather_rows(trainer, torch.cat([part[name] for part in columns]))
         for name in columns[0]
     }
-    index, order = gathered["index"], gathered["index"].argsort()
+    index = gathered["index"]
+    whole = None if trainer.fast_dev_run else getattr(loader, "dataset", None)  # type: ignore[attr-defined]
+    order = _once_each(index, None if whole is None else len(whole))
     made = {name: column[order] for name, column in gathered.items()}
     features, cameras = made["feature"], made["camera"]
     finite = features.isfinite().all(1)
@@ -296,6 +322,23 @@ def _shown(trainer: pl.Trainer, loader: Iterable[dict[str, Tensor]]) -> Iterator
     yield from track(batches, "Extracting features", total, transient=True, disable=hidden)
 
 
+def _once_each(index: Tensor, count: int | None) -> Tensor:
+    """Where each image stands first, in order; all ``count`` of them must be there.
+
+    Loaders that the ranks do not share, or whose sampler pads, give images twice.
+    """
+    ordered, order = index.sort(stable=True)
+    first = torch.ones_like(ordered, dtype=torch.bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    order = order[first]
+    if count is not None and len(order) != count:
+        raise InputError(
+            f"label_dataloader() gave {len(order)} of {count} training images; it must give every "
+            "one: no sampler that leaves some out, and no drop_last"
+        )
+    return order
+
+
 def _advice(pl_module: pl.LightningModule, made: PseudoLabels) -> str:
     """What to change where labels are too few to train with."""
     mostly_outliers = int((made.hard < 0).sum()) > len(made) / 2
@@ -303,6 +346,12 @@ def _advice(pl_module: pl.LightningModule, made: PseudoLabels) -> str:
         return str(pl_module.advice(mostly_outliers))  # type: ignore[operator]
     clusterer = getattr(pl_module, "clusterer", Clusterer)
     return clusterer.coarser if mostly_outliers else clusterer.finer
+
+
+def _write(trainer: pl.Trainer, statistics: dict[str, float]) -> None:
+    """Hand statistics to the loggers at once, with the number of the last step."""
+    for logger in trainer.loggers:
+        logger.log_metrics(statistics, step=max(0, trainer.global_step - 1))
 
 
 def _pad(extracted: Extracted, num_images: int) -> Extracted:

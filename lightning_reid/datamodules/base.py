@@ -263,8 +263,10 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """P x K batches of augmented training images, drawn by the current labels."""
         if self.trainer:
-            # a resumed run asks for the first batches before Lightning tells the sampler the epoch
-            self.sampler.set_epoch(self.trainer.current_epoch)
+            # workers of a resumed run draw the first batches before Lightning tells the sampler the
+            # epoch, and before the Trainer's current_epoch counts the one that the checkpoint ended
+            progress = self.trainer.fit_loop.epoch_progress.current
+            self.sampler.set_epoch(progress.processed)  # type: ignore[attr-defined]
         transform = train_transform(self.size, self.augmentation)
         dataset = self._dataset("train", transform, self._training_columns())
         return self._loader(dataset, self.sampler, self.batch_size, persistent=True)
@@ -423,4 +425,5 @@ def _check_matches(query: Samples, gallery: Samples, root: Path) -> None:
 
 def natural_order(name: str) -> list[tuple[int, str]]:
     """Sort key under which ``c2`` comes before ``c10``."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+    parts = re.split(r"(\d+)", name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

@@ -147,7 +147,8 @@ class ReIDModule(pl.LightningModule, ABC):
         """Check what ``fit`` needs.
 
         Raises:
-            InputError: if the data module lacks something.
+            InputError: if the data module lacks something, or the groups of batch norm fit neither
+                the batch nor the Trainer.
         """
         if stage != "fit":
             return
@@ -165,11 +166,19 @@ class ReIDModule(pl.LightningModule, ABC):
         """Say how many images batch norm will see, which decides about results."""
         if batch_size is None:
             return
-        ranks, seen = self.trainer.world_size, self.samples_per_bn_group or batch_size
+        ranks, group = self.trainer.world_size, self.samples_per_bn_group
+        synchronized = ranks > 1 and getattr(self.trainer.strategy, "_layer_sync", None) is not None
+        if synchronized and group:
+            raise InputError(
+                f"samples_per_bn_group={group} and the Trainer's sync_batchnorm=True exclude each "
+                "other: leave one out"
+            )
+        seen = group or (ranks * batch_size if synchronized else batch_size)
         divide_batch(batch_size, seen)
+        alone = ranks > 1 and not (group or synchronized)
         rank_zero_info(
             f"Batch norm sees {seen} images at a time; a batch is {batch_size} images on each of "
-            f"{ranks} devices" + ("" if ranks == 1 or self.samples_per_bn_group else _SET_GROUP)
+            f"{ranks} devices" + (_SET_GROUP if alone else "")
         )
 
     def keep_clusterer(

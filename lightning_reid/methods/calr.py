@@ -18,6 +18,7 @@ from lightning_reid.clustering.clusterers import (
     InfomapClusterer,
     Neighbors,
 )
+from lightning_reid.distributed import same_random_numbers
 from lightning_reid.errors import InputError, require, require_one_of
 from lightning_reid.labels import (
     OUTLIER,
@@ -308,7 +309,9 @@ class CALR(MemoryModule, HeadModule):
                 embeddings, targets, self.memory, self.temperature, labels.class_weights
             )
             self.log("train/loss_clusters", loss)
-            loss = self._align(loss, embeddings, cameras)
+            # drawn for the batch of all ranks, as its dropout is
+            with same_random_numbers(self.device, self.seed, self.current_epoch, batch_idx):
+                loss = self._align(loss, embeddings, cameras)
         self.log("train/loss", loss, prog_bar=True)
         return {"loss": loss, "embeddings": embeddings, "targets": targets}
 
@@ -382,20 +385,14 @@ class CALR(MemoryModule, HeadModule):
     def _begin_stage_2(self) -> None:
         """Let go of the first weights, take a new discriminator, write the local labels."""
         self.source = None
-        self._renew(self.current_head())
+        # in place; through stage 1 weight decay alone has moved the old one
+        self.current_head().load_state_dict(self.new_head(self.seed).state_dict())
         file = Path(self.trainer.log_dir or self.trainer.default_root_dir, LOCAL_LABELS)
         if self.trainer.is_global_zero:
             datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
             paths, cameras = datamodule.paths("train"), datamodule.train_cameras
             save_local_labels(file, paths, self.local_labels, cameras)
         rank_zero_info(f"Local labels written to {file}; --model.local_labels reads them")
-
-    def _renew(self, head: nn.Module) -> None:
-        """Draw weights anew, in place: through stage 1 weight decay alone has moved them."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            new = self.make_head(self.head_size)
-        head.load_state_dict(new.state_dict())
 
     def _plan_stage_1(self, cameras: Tensor) -> None:
         """Decide which cameras are visited, and for how many epochs."""
@@ -414,7 +411,7 @@ class CALR(MemoryModule, HeadModule):
             self.local_epochs = 0
             return
         self.local_cameras = enough
-        self.source = SourceWeights.of(self.network)
+        self.source = SourceWeights.of(self.network, self.trainer)
         local = self._local_epochs_in_all()
         if 0 < total <= local and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             raise InputError(

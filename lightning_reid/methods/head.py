@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_reid.distributed import seed_of
 from lightning_reid.errors import InputError
 from lightning_reid.methods.base import ReIDModule
 
@@ -16,7 +17,8 @@ class HeadModule(ReIDModule):
     """Base of methods with a head: a layer behind the embedding that only training needs.
 
     The head is made once the data is known, before the optimizer is, or with the size that a
-    checkpoint tells; from then on its parameters stay the same objects.
+    checkpoint tells; from then on its parameters stay the same objects. Its first weights follow
+    from the seed of the run alone: what was drawn before depends on the number of processes.
 
     Attributes:
         head: the layer; None until it is made.
@@ -77,7 +79,14 @@ class HeadModule(ReIDModule):
 
     def _set_head(self, size: int) -> None:
         self.head_size = size
-        self.head = self.make_head(size).to(self.device) if size else None
+        seed = seed_of(torch.initial_seed())  # not of what has been drawn since
+        self.head = self.new_head(seed).to(self.device) if size else None
+
+    def new_head(self, seed: int) -> nn.Module:
+        """A head of the present size with weights that follow from a seed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.make_head(self.head_size)
 
 
 def keep_in_graph(loss: Tensor, module: nn.Module) -> Tensor:

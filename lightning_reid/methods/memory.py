@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_reid.distributed import follow_first_rank
 from lightning_reid.errors import InputError
 from lightning_reid.labels import PseudoLabels, group_means
 from lightning_reid.losses import update_memory
@@ -64,6 +65,8 @@ class MemoryModule(ReIDModule):
         """Start the memory anew from the mean feature of every group."""
         self.take_labels(labels)
         self.memory = group_means(features.to(self.device), self.groups())
+        # a GPU adds in any order: ranks would differ in the last bits, and the more the longer
+        follow_first_rank(self._trainer, [self.memory])
 
     def training_state(self) -> dict[str, Any]:
         """The memory."""

@@ -143,13 +143,16 @@ class ReliableSoftLabels(HeadModule):
     def setup(self, stage: str) -> None:
         """Remember the source model."""
         super().setup(stage)
-        if stage == "fit" and not self.from_source:
+        if stage == "fit" and self.restart:
+            self.source = SourceWeights.of(self.network, self.trainer)
+
+    def before_labels(self, epoch: int) -> None:
+        """Where a run begins, tell if it has no source model; one that goes on needs none."""
+        if epoch == 0 and not self.from_source:
             rank_zero_warn(
                 "ReliableSoftLabels should start from a model of other, labelled people: "
                 "--model.weights=<checkpoint of Supervised>"
             )
-        if stage == "fit" and self.restart:
-            self.source = SourceWeights.of(self.network)
 
     def labels_due(self, epoch: int, interval: int) -> bool:
         """At the start of every round."""

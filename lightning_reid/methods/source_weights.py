@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from lightning_reid.distributed import first_rank_only
 
 
 class SourceWeights:
@@ -20,9 +23,15 @@ class SourceWeights:
         self.weights = weights
 
     @classmethod
-    def of(cls, module: nn.Module) -> SourceWeights:
-        """Remember the weights that a module has now, on the CPU."""
-        return cls({k: v.detach().to("cpu", copy=True) for k, v in module.state_dict().items()})
+    def of(cls, module: nn.Module, trainer: pl.Trainer) -> SourceWeights:
+        """Remember the weights that a module has now, on the CPU.
+
+        Every rank must call this. The weights are those of the first, as DDP will make them.
+        """
+        state = module.state_dict()
+        return first_rank_only(
+            trainer, lambda: cls({k: v.detach().to("cpu", copy=True) for k, v in state.items()})
+        )
 
     @torch.no_grad()
     def restore(self, module: nn.Module, optimizers: Iterable[Optimizer]) -> None:

@@ -160,15 +160,34 @@ def _grouping(norm: _BatchNorm, samples_per_group: int) -> GroupBatchNorm:
 
 def _moments(values: Tensor, ranks: int) -> tuple[Tensor, Tensor, int]:
     """Mean and variance of every channel of ``(C, values)`` over devices, and of how many."""
-    from torch.distributed.nn.functional import all_reduce
-
     count = values.shape[1] * ranks
     group = _group_of(ranks, dist.group.WORLD)
-    mean = all_reduce(values.sum(1), group=group) / count  # type: ignore[no-untyped-call]
+    mean = _sum_over_devices(values.sum(1), group) / count
     # around the mean: sums of squares alone would lose small differences
     squares = (values - mean[:, None]).square().sum(1)
-    variance = all_reduce(squares, group=group) / count  # type: ignore[no-untyped-call]
+    variance = _sum_over_devices(squares, group) / count
     return mean, variance, count
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over the devices of a group; what one of them put in reaches the losses of all."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, group: Any) -> Tensor:
+        ctx.group = group
+        total = values.clone()
+        dist.all_reduce(total, group=group)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        total = gradient.clone()
+        dist.all_reduce(total, group=ctx.group)
+        return total, None
+
+
+def _sum_over_devices(values: Tensor, group: Any) -> Tensor:
+    return cast(Tensor, _Sum.apply(values, group))
 
 
 @lru_cache(maxsize=8)

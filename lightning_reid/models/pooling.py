@@ -23,8 +23,8 @@ class GeneralizedMeanPool(nn.Module):
         self.eps = eps
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Map (B, C, h, w) to (B, C) in float32, in which alone x^p does not overflow."""
-        powers = maps.float().clamp(min=self.eps).pow(self.p)
+        """Map (B, C, h, w) to (B, C), at least float32: in less x^p would overflow."""
+        powers = maps.to(_at_least_float32(maps)).clamp(min=self.eps).pow(self.p)
         return powers.mean(dim=(-2, -1)).pow(1.0 / self.p)
 
 
@@ -32,8 +32,8 @@ class AveragePool(nn.Module):
     """The mean over the map."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Map (B, C, h, w) to (B, C) in float32."""
-        return maps.mean(dim=(-2, -1), dtype=torch.float32)
+        """Map (B, C, h, w) to (B, C), at least float32."""
+        return maps.mean(dim=(-2, -1), dtype=_at_least_float32(maps))
 
 
 def build_pool(name: Literal["avg", "gem"]) -> nn.Module:
@@ -49,3 +49,7 @@ def build_pool(name: Literal["avg", "gem"]) -> nn.Module:
     if name not in pools:
         raise ValueError(f"unknown pooling '{name}': use {' or '.join(map(repr, pools))}")
     return pools[name]()
+
+
+def _at_least_float32(maps: Tensor) -> torch.dtype:
+    return torch.promote_types(maps.dtype, torch.float32)

@@ -1,0 +1,109 @@
+"""A run that is killed at any moment and goes on ends as one that never was."""
+
+import numpy as np
+import pytest
+from forked_commands import run_forked
+from whole_runs import BATCHES, NAMES, command, differences, lines, read
+
+KILLED = -9
+
+LABELLED_EVERY_EPOCH = ("CAP", "O2CAP", "CALR", "PCSL")
+
+REFRESH = ("extracting", "labelling", "adopting")
+EPOCH = (
+    "in a step",
+    "half a checkpoint",
+    "before the log is in place",
+    "after a step",
+    "before the checkpoint is in place",
+    "after the log is in place",
+)
+EPOCH_DONE = "after the checkpoint is in place"
+
+
+def assert_same_run(folder, whole):
+    assert differences(read(folder), read(whole)) == []
+    assert lines(folder) == lines(whole)
+    assert [file.name for file in (folder / "checkpoints").iterdir()] == ["last.ckpt"]
+    assert not list(folder.glob(".*.part"))
+
+
+class Run:
+    """A run in a folder that is killed and goes on."""
+
+    def __init__(self, name, root, folder):
+        self.name = name
+        self.command = command(name, root, folder)
+        self.folder = folder
+        self.kills = 0
+
+    def go_on(self, **kill):
+        """Start it, or start it again; whether it came to its end."""
+        # one that was killed before it wrote anything has not begun
+        begun = self.folder.is_dir() and any(self.folder.iterdir())
+        options = ["--ckpt_path=last"] if begun else []
+        log = self.folder.with_suffix(f".{self.kills}.log")
+        ended = run_forked([*self.command, *options], log, hash_seed=self.kills % 2, **kill)
+        assert ended.status in (0, KILLED), ended.output
+        self.kills += ended.status == KILLED
+        return ended.status == 0
+
+    def go_on_until(self, moment, rng):
+        """The same; kill it at this moment, or at one of the first such moments."""
+        count = int(rng.integers(1, BATCHES + 1)) if moment.endswith("step") else 1
+        return self.go_on(kill_at=(self.name, moment, count))
+
+
+@pytest.fixture(scope="module")
+def whole(persons, tmp_path_factory):
+    """Uninterrupted runs: their folder and processor time."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            folder = tmp_path_factory.mktemp("whole") / name
+            ended = run_forked(command(name, persons, folder), folder.with_suffix(".log"))
+            assert ended.status == 0, ended.output
+            made[name] = folder, ended.seconds
+        return made[name]
+
+    return get
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_killed_run_ends_as_an_uninterrupted_one(name, whole, persons, tmp_path):
+    expected, seconds = whole(name)
+    place = NAMES.index(name)
+    rng = np.random.default_rng(place)
+    run = Run(name, persons, tmp_path / "run")
+    if place % 2:
+        first = run.go_on_until(REFRESH[place // 2 % 3], rng)  # it begins again
+    else:
+        first = run.go_on(kill_after=rng.uniform(0.05, 0.35) * seconds)
+    often = name in LABELLED_EVERY_EPOCH
+    last = REFRESH[place % 3] if often else EPOCH[(place + 3) % 6]
+    later = [run.go_on_until(moment, rng) for moment in (EPOCH_DONE, EPOCH[place % 6], last)]
+    assert not any([first, *later])
+    assert run.kills == 4
+    assert run.go_on()
+    assert_same_run(run.folder, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("name", NAMES)
+def test_many_kills_at_random_moments(name, workers, whole, persons, tmp_path):
+    expected, seconds = whole(name)
+    rng = np.random.default_rng((NAMES.index(name), workers))
+    run = Run(name, persons, tmp_path / "run")
+    run.command.append(f"--data.num_workers={workers}")
+    moments = [EPOCH_DONE, *EPOCH, *(REFRESH if name in LABELLED_EVERY_EPOCH else ())]
+    done = False
+    while not done and run.kills < 10:
+        if rng.random() < 0.5:
+            done = run.go_on(kill_after=rng.uniform(0, 0.5) * seconds)
+        else:
+            done = run.go_on_until(str(rng.choice(moments)), rng)
+    assert done or run.go_on()
+    assert run.kills >= 2
+    assert_same_run(run.folder, expected)
