@@ -1,15 +1,24 @@
-"""Retrieval quality under the camera rule, exact and in blocks, as a pure function."""
+"""Retrieval quality under the camera rule, exact and in blocks, as pure functions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-_BLOCK_ELEMENTS = 1 << 22  # similarities held at once: 16 MB
+from lightning_reid.errors import InputError, require_one_of
+from lightning_reid.metrics.functional.counted import Counted, counted_blocks
+from lightning_reid.metrics.functional.counting import at_or_before
+from lightning_reid.metrics.functional.distances import Distances, EuclideanDistances
+from lightning_reid.metrics.functional.images import Images, Values, checked_images
+from lightning_reid.metrics.functional.reranking import Reranking, reranked
+from lightning_reid.metrics.functional.single_shot import single_shot_hits
+
+Protocol = Literal["market", "cuhk03"]
+
+_BLOCK_ELEMENTS = 1 << 24  # distances held at once: 67 MB
 
 
 class QueryScores(NamedTuple):
@@ -19,127 +28,168 @@ class QueryScores(NamedTuple):
         average_precision: mean of the precisions at the query's matches.
         inverse_penalty: number of matches over the rank of the last one (mINP's summand).
         first_match: rank of the first match, from 1.
-        valid: the query has a match in another camera; where not, the other three are 0.
+        valid: the query has a match that counts; where not, the three before are 0.
+        nearest_match: distance of the first match, infinite where there is none.
+        nearest: distance of the nearest gallery image that counts, whoever it shows.
     """
 
     average_precision: Tensor
     inverse_penalty: Tensor
     first_match: Tensor
     valid: Tensor
+    nearest_match: Tensor
+    nearest: Tensor
 
 
 def retrieval_metrics(
-    query: Tensor | npt.ArrayLike,
-    gallery: Tensor | npt.ArrayLike,
-    query_ids: Tensor | npt.ArrayLike,
-    gallery_ids: Tensor | npt.ArrayLike,
-    query_cameras: Tensor | npt.ArrayLike,
-    gallery_cameras: Tensor | npt.ArrayLike,
+    query: Values,
+    gallery: Values,
+    query_ids: Values,
+    gallery_ids: Values,
+    query_cameras: Values,
+    gallery_cameras: Values,
     ranks: Sequence[int] = (1, 5, 10),
+    rerank: bool | Reranking = False,
+    protocol: Protocol = "market",
+    cross_camera_only: bool = False,
 ) -> dict[str, float]:
-    """MAP, mINP and CMC under the Market-1501 protocol.
+    """MAP, mINP and CMC.
 
     A gallery image with the query's identity *and* camera is ignored for that query. Queries
-    without a match in another camera are left out and counted. Ties: an image that does not match
-    and lies at exactly the distance of a match counts as ranked before it, so that embeddings which
-    have collapsed to a point score low.
+    without a match in another camera are left out and counted. Average precision is the mean of
+    the precisions at the matches, not the area under an interpolated curve.
+
+    Ties: an image that does not match and lies at exactly the distance of a match counts as ranked
+    before it, so that embeddings which have collapsed to a point score low.
 
     Args:
-        query: ``(Q, D)`` embeddings, compared by Euclidean distance.
+        query: ``(Q, D)`` embeddings, compared by Euclidean distance in float32, or in float64 if
+            one side is float64.
         gallery: ``(G, D)`` embeddings.
         query_ids: ``(Q,)`` identities.
         gallery_ids: ``(G,)`` identities.
         query_cameras: ``(Q,)`` cameras.
         gallery_cameras: ``(G,)`` cameras.
         ranks: ranks of the CMC curve to report, from 1.
+        rerank: rank by the k-reciprocal distance of
+            :class:`~lightning_reid.metrics.Reranking` instead; True takes its defaults.
+        protocol: "market", or "cuhk03": the CMC's gallery has a single image of each identity
+            (see :func:`~lightning_reid.metrics.single_shot_cmc`); mAP and mINP are the same in
+            both, from all images.
+        cross_camera_only: ignore all gallery images of the query's camera, not only those with its
+            identity.
 
     Returns:
         ``mAP``, ``mINP`` and ``rank<k>`` in [0, 1], ``num_valid_queries``. All but the last are
         NaN where no query is valid.
 
     Raises:
-        ValueError: if lengths or dimensions disagree, or a rank is below 1.
+        InputError: if lengths or dimensions disagree, an embedding is NaN or infinite, a rank is
+            below 1, or the protocol is unknown.
 
     Example:
         >>> q, g = torch.eye(2), torch.tensor([[1.0, 0.1], [0.1, 1.0], [0.5, 0.5]])
         >>> retrieval_metrics(q, g, [7, 8], [7, 8, 8], [0, 0], [1, 1, 0], ranks=(1,))
         {'mAP': 1.0, 'mINP': 1.0, 'rank1': 1.0, 'num_valid_queries': 2.0}
     """
-    if min(ranks, default=1) < 1:
-        raise ValueError(f"ranks count from 1, got {tuple(ranks)}")
-    scores = query_scores(query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras)
-    valid = scores.valid
-    mean = {
-        "mAP": scores.average_precision[valid].mean(),
-        "mINP": scores.inverse_penalty[valid].mean(),
-        **{f"rank{k}": (scores.first_match[valid] <= k).double().mean() for k in ranks},
-    }
-    return {**{k: float(v) for k, v in mean.items()}, "num_valid_queries": float(valid.sum())}
+    sides = checked_images(query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras)
+    return mean_values(query_values(*sides, ranks, rerank, protocol, cross_camera_only))
 
 
+@torch.no_grad()
 def query_scores(
-    query: Tensor | npt.ArrayLike,
-    gallery: Tensor | npt.ArrayLike,
-    query_ids: Tensor | npt.ArrayLike,
-    gallery_ids: Tensor | npt.ArrayLike,
-    query_cameras: Tensor | npt.ArrayLike,
-    gallery_cameras: Tensor | npt.ArrayLike,
+    query: Values,
+    gallery: Values,
+    query_ids: Values,
+    gallery_ids: Values,
+    query_cameras: Values,
+    gallery_cameras: Values,
+    rerank: bool | Reranking = False,
+    cross_camera_only: bool = False,
 ) -> QueryScores:
     """Scores of every single query; arguments as for :func:`retrieval_metrics`."""
-    query, gallery = torch.as_tensor(query), torch.as_tensor(gallery)
-    ids, cameras = _columns(query, query_ids, query_cameras, "query")
-    gallery_ids, gallery_cameras = _columns(gallery, gallery_ids, gallery_cameras, "gallery")
-    if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
-        raise ValueError(
-            f"query (Q, D) and gallery (G, D) differ: {tuple(query.shape)}, {tuple(gallery.shape)}"
-        )
-    block = max(1, _BLOCK_ELEMENTS // max(1, len(gallery)))
-    half_norm = gallery.float().square().sum(1) / 2
-    parts = [
-        _score_block(
-            # squared distance, halved and less the query's own norm: the same order, one product
-            half_norm - query[i : i + block].float() @ gallery.float().T,
-            ids[i : i + block, None] == gallery_ids[None],
-            cameras[i : i + block, None] == gallery_cameras[None],
-        )
-        for i in range(0, len(query), block)
-    ]
-    if not parts:
-        none = torch.zeros(0, device=query.device)
-        return QueryScores(none.double(), none.double(), none.long(), none.bool())
-    return QueryScores(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    one, other = checked_images(
+        query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras
+    )
+    return _scores(one, other, distances_between(one, other, rerank), cross_camera_only)
 
 
-def _columns(
-    embeddings: Tensor, ids: Tensor | npt.ArrayLike, cameras: Tensor | npt.ArrayLike, name: str
-) -> tuple[Tensor, Tensor]:
-    ids = torch.as_tensor(ids, device=embeddings.device)
-    cameras = torch.as_tensor(cameras, device=embeddings.device)
-    if not len(embeddings) == len(ids) == len(cameras):
-        raise ValueError(
-            f"{name}: {len(embeddings)} embeddings, {len(ids)} identities, {len(cameras)} cameras"
-        )
-    return ids, cameras
+@torch.no_grad()
+def query_values(
+    query: Images,
+    gallery: Images,
+    ranks: Sequence[int] = (1, 5, 10),
+    rerank: bool | Reranking = False,
+    protocol: Protocol = "market",
+    cross_camera_only: bool = False,
+    share: tuple[int, int] = (0, 1),
+) -> dict[str, Tensor]:
+    """What each query adds to each of the means of :func:`retrieval_metrics`.
+
+    Args:
+        query: the queries.
+        gallery: the gallery.
+        ranks: as there.
+        rerank: as there.
+        protocol: as there.
+        cross_camera_only: as there.
+        share: (which, of how many) shares of the queries to do. All shares sum to the whole.
+
+    Returns:
+        ``(Q,)`` float64 by the names of the means, and whether a query is ``"valid"``, 1 or 0;
+        of queries of other shares all are 0.
+    """
+    if min(ranks, default=1) < 1:
+        raise InputError(f"ranks count from 1, got {tuple(ranks)}")
+    require_one_of("protocol", protocol, ("market", "cuhk03"))
+    distances = distances_between(query, gallery, rerank)
+    scores = _scores(query, gallery, distances, cross_camera_only, share)
+    values = score_values(scores, ranks)
+    if protocol == "cuhk03" and ranks:
+        hits = single_shot_hits(query, gallery, distances, ranks, cross_camera_only, share)
+        values |= {f"rank{k}": hits[:, i] for i, k in enumerate(ranks)}
+    return values
 
 
-def _score_block(distance: Tensor, same_identity: Tensor, same_camera: Tensor) -> QueryScores:
-    """Scores from one block of ``(B, G)`` distances; only the ranks of the matches are formed."""
-    match = same_identity & ~same_camera
-    count = match.sum(1)
-    width = max(1, int(count.max()))
-    # the distances of every query's matches, ascending, padded with +inf
-    row, column = match.nonzero(as_tuple=True)
-    slot = torch.arange(len(row), device=row.device) - (count.cumsum(0) - count)[row]
-    matched = distance.new_full((len(distance), width), float("inf"))
-    matched[row, slot] = distance[row, column]
-    matched = matched.sort(dim=1).values
-    # how many of the others lie at or before each match: they fall into the first match not nearer
-    before = torch.searchsorted(matched, distance.masked_fill(same_identity, float("inf")))
-    others = torch.zeros(len(distance), width + 1, dtype=torch.int64, device=row.device)
-    others.scatter_add_(1, before, (~same_identity).long())
-    position = torch.arange(1, width + 1, device=row.device)
-    rank = others[:, :width].cumsum(1) + position
-    present = position <= count[:, None]
+def score_values(scores: QueryScores, ranks: Sequence[int]) -> dict[str, Tensor]:
+    """What each query adds to each mean, as :func:`query_values` returns it."""
+    hit = {f"rank{k}": (scores.first_match <= k) & scores.valid for k in ranks}
+    return {
+        "mAP": scores.average_precision,
+        "mINP": scores.inverse_penalty,
+        **{name: column.double() for name, column in hit.items()},
+        "valid": scores.valid.double(),
+    }
+
+
+def mean_values(values: dict[str, Tensor]) -> dict[str, float]:
+    """The means over all valid queries, and their number."""
+    count = float(values["valid"].sum())
+    sums = {name: float(column.sum()) for name, column in values.items() if name != "valid"}
+    means = {name: total / count if count else float("nan") for name, total in sums.items()}
+    return {**means, "num_valid_queries": count}
+
+
+def distances_between(
+    query: Images, gallery: Images, rerank: bool | Reranking = False
+) -> Distances:
+    """The distances to rank by."""
+    plain = EuclideanDistances(query.embeddings, gallery.embeddings)
+    if rerank is False or not len(query) or not len(gallery):
+        return plain
+    return reranked(plain, Reranking() if rerank is True else rerank)
+
+
+def score_block(block: Counted) -> QueryScores:
+    """Scores of one block of queries; only the ranks of the matches are formed."""
+    matches, others = block.matches, block.others
+    present = matches.isfinite()
+    count = present.sum(1)
+    nearest = matches[:, 0]
+    if others.shape[1]:
+        nearest = nearest.minimum(others.amin(1))
+    position = torch.arange(1, matches.shape[1] + 1, device=matches.device)
+    rank = at_or_before(others, matches) + position
     precision = torch.where(present, position.double() / rank, 0.0)
     last = rank.gather(1, (count - 1).clamp(min=0)[:, None])[:, 0]
     valid = count > 0
@@ -148,4 +198,26 @@ def _score_block(distance: Tensor, same_identity: Tensor, same_camera: Tensor) -
         inverse_penalty=torch.where(valid, count.double() / last, 0.0),
         first_match=torch.where(valid, rank[:, 0], 0),
         valid=valid,
+        nearest_match=matches[:, 0],
+        nearest=nearest,
     )
+
+
+def _scores(
+    query: Images,
+    gallery: Images,
+    distances: Distances,
+    cross_camera_only: bool,
+    share: tuple[int, int] = (0, 1),
+) -> QueryScores:
+    """Scores of all queries of a share; those of others stay 0."""
+    floats = query.embeddings.new_zeros(len(query))
+    scores = QueryScores(
+        floats.double(), floats.double(), floats.long(), floats.bool(), floats, floats.clone()
+    )
+    for block in counted_blocks(
+        query, gallery, distances, cross_camera_only, _BLOCK_ELEMENTS, share
+    ):
+        for column, part in zip(scores, score_block(block), strict=True):
+            column[block.rows] = part
+    return scores

@@ -1,0 +1,74 @@
+"""How far a mean over queries might be off."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lightning_reid.errors import InputError, require
+from lightning_reid.metrics.functional.images import Values
+
+_BLOCK_ENTRIES = 1 << 22  # draws held at once
+
+
+@torch.no_grad()
+def bootstrap_interval(
+    values: Values,
+    groups: Values | None = None,
+    confidence: float = 0.95,
+    num_resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """The percentile bootstrap interval of a mean: ``low, high``.
+
+    Args:
+        values: ``(N,)``, one of each query, such as the average precisions.
+        groups: ``(N,)``, such as the queries' identities: draw whole groups, as the queries of one
+            person are not independent. None draws single queries.
+        confidence: the interval holds so much of the resampled means.
+        num_resamples: how often as many queries, or groups, as there are are drawn with
+            replacement.
+        seed: of the draws.
+
+    Returns:
+        NaN, NaN where there are no values.
+
+    Raises:
+        InputError: if the lengths differ or a setting is out of its range.
+    """
+    require("num_resamples", num_resamples, 1)
+    require("confidence", confidence, 0, 1)
+    column = torch.as_tensor(values, dtype=torch.float64, device="cpu").flatten()
+    sums, sizes = _by_group(column, groups)
+    if len(column) == 0:
+        return float("nan"), float("nan")
+    generator = torch.Generator().manual_seed(seed)
+    means = torch.cat(
+        [
+            _means(torch.randint(len(sums), (size, len(sums)), generator=generator), sums, sizes)
+            for size in _portions(num_resamples, max(1, _BLOCK_ENTRIES // len(sums)))
+        ]
+    )
+    outside = (1 - confidence) / 2
+    low, high = means.quantile(means.new_tensor([outside, 1 - outside])).tolist()
+    return low, high
+
+
+def _by_group(column: Tensor, groups: Values | None) -> tuple[Tensor, Tensor]:
+    """Sum and number of the values of each group."""
+    if groups is None:
+        return column, torch.ones_like(column)
+    numbers = torch.as_tensor(groups, device="cpu").flatten()
+    if len(numbers) != len(column):
+        raise InputError(f"{len(column)} values, {len(numbers)} groups")
+    group = torch.unique(numbers, return_inverse=True)[1]
+    return torch.bincount(group, weights=column), torch.bincount(group).double()
+
+
+def _means(draws: Tensor, sums: Tensor, sizes: Tensor) -> Tensor:
+    return sums[draws].sum(1) / sizes[draws].sum(1)
+
+
+def _portions(total: int, largest: int) -> list[int]:
+    whole, rest = divmod(total, largest)
+    return [largest] * whole + [rest] * (rest > 0)

@@ -1,0 +1,109 @@
+"""Query and gallery images as the retrieval functions take them, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from lightning_reid.errors import InputError
+
+Values = Tensor | npt.ArrayLike
+"""A tensor, an array or a list of numbers."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """One side of a retrieval.
+
+    Attributes:
+        embeddings: ``(N, D)`` float32 or float64.
+        identities: ``(N,)``.
+        cameras: ``(N,)``.
+    """
+
+    embeddings: Tensor
+    identities: Tensor
+    cameras: Tensor
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+
+def checked_images(
+    query: Values,
+    gallery: Values,
+    query_ids: Values,
+    gallery_ids: Values,
+    query_cameras: Values,
+    gallery_cameras: Values,
+) -> tuple[Images, Images]:
+    """Check both sides and bring them to one type of number and one device.
+
+    Embeddings are compared in float64 if one side is float64, else in float32. Those that are so
+    already are not copied.
+
+    Raises:
+        InputError: if lengths or dimensions disagree, something is not numbers, or an embedding
+            is NaN, infinite, or too long for its square.
+    """
+    one, other = _tensor(query, "query"), _tensor(gallery, "gallery")
+    if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1]:
+        raise InputError(
+            f"query (Q, D) and gallery (G, D) differ: {tuple(one.shape)}, {tuple(other.shape)}"
+        )
+    dtype = torch.float64 if torch.float64 in (one.dtype, other.dtype) else torch.float32
+    return (
+        _side("query", one.to(dtype), query_ids, query_cameras),
+        _side("gallery", other.to(one.device, dtype), gallery_ids, gallery_cameras),
+    )
+
+
+def squared_norms(rows: Tensor) -> Tensor:
+    """Squared lengths ``(N,)`` of rows ``(N, D)``, without a copy of them all."""
+    parts = torch.split(rows, _BLOCK_ROWS)
+    return torch.cat([part.square().sum(dim=1) for part in parts])
+
+
+_BLOCK_ROWS = 1024
+
+
+def _side(name: str, embeddings: Tensor, ids: Values, cameras: Values) -> Images:
+    columns = [
+        _tensor(values, f"{name}_{kind}").to(embeddings.device)
+        for values, kind in ((ids, "ids"), (cameras, "cameras"))
+    ]
+    if any(column.shape != (len(embeddings),) for column in columns):
+        shown = (len(c) if c.ndim == 1 else tuple(c.shape) for c in columns)
+        raise InputError(
+            "{}: {} embeddings, {} identities, {} cameras".format(name, len(embeddings), *shown)
+        )
+    _require_finite(name, embeddings)
+    return Images(embeddings, *columns)
+
+
+def _tensor(values: Values, name: str) -> Tensor:
+    if isinstance(values, Tensor):
+        return values.detach()
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{name} must be numbers, not {array.dtype}")
+    # writable, as tensors are: a memory-mapped file is copied
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
+
+
+def _require_finite(name: str, embeddings: Tensor) -> None:
+    norms = squared_norms(embeddings)
+    bad = (~norms.isfinite()).nonzero().flatten()
+    if len(bad) == 0:
+        return
+    first = int(bad[0])
+    reason = (
+        f"are too long for {str(embeddings.dtype).removeprefix('torch.')}; scale them down"
+        if embeddings[bad].isfinite().all()
+        else "hold NaN or infinite values"
+    )
+    raise InputError(f"{len(bad)} {name} embeddings {reason}; the first is row {first}")

@@ -1,0 +1,81 @@
+"""Queries who may not be in the gallery at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from lightning_reid.errors import require
+from lightning_reid.metrics.functional.images import Values
+from lightning_reid.metrics.functional.reranking import Reranking
+from lightning_reid.metrics.functional.retrieval import query_scores
+from lightning_reid.metrics.functional.verification import threshold_limits
+
+
+@torch.no_grad()
+def open_set_rates(
+    query: Values,
+    gallery: Values,
+    query_ids: Values,
+    gallery_ids: Values,
+    query_cameras: Values,
+    gallery_cameras: Values,
+    false_alarm_rates: Sequence[float] = (0.01, 0.1),
+    rank: int = 1,
+    rerank: bool | Reranking = False,
+    cross_camera_only: bool = False,
+) -> dict[str, float]:
+    """Detection and identification rates at rates of false alarms.
+
+    A query without a match that counts is unknown. It raises a false alarm if its nearest gallery
+    image is accepted; a known query is found if its first match has at most the rank and is
+    accepted. Accepted is what is nearer than a distance, the same for all: the largest at which no
+    more than the given share of the unknown queries raise an alarm.
+
+    Args:
+        query: ``(Q, D)`` embeddings.
+        gallery: ``(G, D)`` embeddings.
+        query_ids: ``(Q,)`` identities; those of unknown queries may be any that the gallery lacks.
+        gallery_ids: ``(G,)`` identities.
+        query_cameras: ``(Q,)`` cameras.
+        gallery_cameras: ``(G,)`` cameras.
+        false_alarm_rates: shares of the unknown queries, from 0 to 1.
+        rank: at which a match may stand, from 1.
+        rerank: compare by the re-ranked distance.
+        cross_camera_only: ignore all gallery images of the query's camera.
+
+    Returns:
+        ``dir@<rate>``, the share of the known queries that are found at that rate; NaN where no
+        query is known, or none unknown. ``num_known_queries``, ``num_unknown_queries``.
+
+    Raises:
+        InputError: as for :func:`~lightning_reid.metrics.retrieval_metrics`, or if a rate is not
+            between 0 and 1.
+    """
+    require("rank", rank, 1)
+    for rate in false_alarm_rates:
+        require("a false alarm rate", rate, 0, 1)
+    scores = query_scores(
+        query,
+        gallery,
+        query_ids,
+        gallery_ids,
+        query_cameras,
+        gallery_cameras,
+        rerank,
+        cross_camera_only,
+    )
+    known = scores.valid
+    alarms = scores.nearest[~known].sort().values
+    right = scores.nearest_match[known & (scores.first_match <= rank)]
+    both = bool(known.any()) and len(alarms) > 0
+    limits = threshold_limits(alarms, len(alarms), false_alarm_rates)
+    return {
+        **{
+            f"dir@{rate:g}": float((right < limit).sum() / known.sum()) if both else float("nan")
+            for rate, limit in zip(false_alarm_rates, limits, strict=True)
+        },
+        "num_known_queries": float(known.sum()),
+        "num_unknown_queries": float(len(alarms)),
+    }

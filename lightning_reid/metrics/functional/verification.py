@@ -1,0 +1,121 @@
+"""Are two images of the same individual? Pairs accepted by their distance alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import floor
+
+import torch
+from torch import Tensor
+
+from lightning_reid.errors import require
+from lightning_reid.metrics.functional.counted import counted_blocks
+from lightning_reid.metrics.functional.images import Values, checked_images
+from lightning_reid.metrics.functional.reranking import Reranking
+from lightning_reid.metrics.functional.retrieval import distances_between
+
+_BLOCK_ENTRIES = 1 << 24  # distances held at once
+
+
+@torch.no_grad()
+def verification_rates(
+    query: Values,
+    gallery: Values,
+    query_ids: Values,
+    gallery_ids: Values,
+    query_cameras: Values,
+    gallery_cameras: Values,
+    false_positive_rates: Sequence[float] = (1e-4, 1e-3, 1e-2),
+    rerank: bool | Reranking = False,
+    cross_camera_only: bool = False,
+) -> dict[str, float]:
+    """Points of the ROC curve over all pairs of a query and a gallery image that count.
+
+    Exact: a pair is accepted up to the largest distance at which no more than the given share of
+    the pairs of different identities are. Pairs at one distance are accepted or refused together.
+
+    Args:
+        query: ``(Q, D)`` embeddings.
+        gallery: ``(G, D)`` embeddings.
+        query_ids: ``(Q,)`` identities.
+        gallery_ids: ``(G,)`` identities.
+        query_cameras: ``(Q,)`` cameras.
+        gallery_cameras: ``(G,)`` cameras.
+        false_positive_rates: shares of the pairs of different identities, from 0 to 1. Memory
+            grows with the largest of them: 8 to 12 bytes for each such pair.
+        rerank: compare by the re-ranked distance.
+        cross_camera_only: leave out pairs of one camera, not only those of one identity in it.
+
+    Returns:
+        ``tpr@<rate>``, the share of the pairs of one identity that is accepted at that rate;
+        NaN where there are no pairs of one kind. ``num_positive_pairs``, ``num_negative_pairs``.
+
+    Raises:
+        InputError: as for :func:`~lightning_reid.metrics.retrieval_metrics`, or if a rate is not
+            between 0 and 1.
+    """
+    for rate in false_positive_rates:
+        require("a false positive rate", rate, 0, 1)
+    queries, images = checked_images(
+        query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras
+    )
+    distances = distances_between(queries, images, rerank)
+    most = max(false_positive_rates, default=0.0) * len(queries) * len(images)
+    negatives = Smallest(floor(most) + 1)
+    positives = [queries.embeddings.new_zeros(0)]
+    for block in counted_blocks(queries, images, distances, cross_camera_only, _BLOCK_ENTRIES):
+        positives.append(block.matches[block.matches.isfinite()])
+        negatives.add(block.others[block.others.isfinite()])
+    accepted = torch.cat(positives)
+    known = len(accepted) > 0 and negatives.count > 0
+    limits = threshold_limits(negatives.values(), negatives.count, false_positive_rates)
+    return {
+        **{
+            f"tpr@{rate:g}": float((accepted < limit).double().mean()) if known else float("nan")
+            for rate, limit in zip(false_positive_rates, limits, strict=True)
+        },
+        "num_positive_pairs": float(len(accepted)),
+        "num_negative_pairs": float(negatives.count),
+    }
+
+
+def threshold_limits(smallest: Tensor, count: int, rates: Sequence[float]) -> list[float]:
+    """The distance below which no more than each share of the negatives lies.
+
+    Args:
+        smallest: the smallest of the negatives' distances, ascending, beyond the largest share.
+        count: of all negatives.
+        rates: the shares.
+    """
+    allowed = [floor(rate * count + 1e-9) for rate in rates]  # 0.29 * 100 is 28.999...
+    return [float(smallest[n]) if n < len(smallest) else torch.inf for n in allowed]
+
+
+class Smallest:
+    """The smallest of many numbers that come in parts.
+
+    Args:
+        size: how many to keep.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.count = 0
+        self._limit = torch.inf
+        self._parts: list[Tensor] = []
+
+    def add(self, values: Tensor) -> None:
+        """Take a part ``(N,)`` of the numbers."""
+        self.count += len(values)
+        self._parts.append(values[values <= self._limit])
+        if sum(map(len, self._parts)) > 2 * self.size:
+            self._cut()
+
+    def values(self) -> Tensor:
+        """The smallest, ascending."""
+        return torch.cat(self._parts).sort().values[: self.size] if self._parts else torch.zeros(0)
+
+    def _cut(self) -> None:
+        everything = torch.cat(self._parts)
+        self._parts = [everything.topk(self.size, largest=False, sorted=False).values]
+        self._limit = float(self._parts[0].max())
