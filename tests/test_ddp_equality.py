@@ -130,7 +130,7 @@ class TestUsualBatchNorm:
             assert_equal(weights_of(run["states"][0]), weights_of(one["states"][0]), 1e-5)
 
     @pytest.mark.parametrize("precision", PRECISIONS)
-    def test_running_statistics_are_shared_before_images_are_labelled(self, kept, case, precision):
+    def test_running_statistics_are_those_of_the_first_after_an_epoch(self, kept, case, precision):
         first, *others = kept(f"{case}-{precision}", DEVICE_BN[case])
         for run in others:
             assert not torch.equal(

@@ -236,7 +236,7 @@ def test_no_softmax_pushes_persons_of_two_cameras_apart(persons, tmp_path):
 def test_missing_identities_are_told_in_one_line(persons, tmp_path, monkeypatch):
     options = ["--model=PCSL", "--data=small_methods.Unlabelled", "--evaluate=false"]
     message = one_line_error(monkeypatch, persons, tmp_path / "run", *options)
-    assert "have no identities, which this method needs" in message
+    assert "have no identities or tracklets, which this method needs" in message
     assert "\n" not in message
 
 
