@@ -19,7 +19,7 @@ from pytorch_lightning.cli import (
 )
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.plugins.io import CheckpointIO
-from pytorch_lightning.utilities import rank_zero_info
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from pytorch_lightning.utilities.seed import isolate_rng
 
 # configs name the classes of these packages without their path
@@ -87,6 +87,10 @@ class ReIDCLI(LightningCLI):
         if self.folder.checkpoint:
             # before anything is written into its folder
             self.model.require_own(read_checkpoint(self.folder.checkpoint))
+        elif self.subcommand != "fit":
+            rank_zero_warn(
+                f"no --ckpt_path: {self.subcommand} takes the network as it begins, untrained"
+            )
         self.folder.require_writable()
         start = self.folder.checkpoint
         self.config_init[self.subcommand]["ckpt_path"] = None if start is None else str(start)
@@ -182,7 +186,7 @@ def main() -> None:
         mendable = _mendable(error)
         if mendable is None:
             raise
-        sys.exit(f"lightning-reid: {mendable}")
+        sys.exit(f"lightning-reid: {_in_one_line(mendable)}")
     if isinstance(done, int):
         sys.exit(done)
 
@@ -197,6 +201,14 @@ def _mendable(error: BaseException | None) -> BaseException | None:
         context = None if error.__suppress_context__ else error.__context__
         error = error.__cause__ or context
     return None
+
+
+def _in_one_line(error: BaseException) -> str:
+    """Its message; that of one from a worker process is the end of a traceback."""
+    message = str(error)
+    if message.startswith("Caught "):
+        message = message.strip().splitlines()[-1].partition(": ")[2]
+    return message
 
 
 def run_command_line(args: ArgsType = None) -> ReIDCLI | int:

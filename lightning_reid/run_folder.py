@@ -49,7 +49,8 @@ class RunFolder:
         # one spelling for one folder: Lightning deletes the checkpoint before by its path
         wanted = Path(wanted).resolve()
         if checkpoint is None:
-            return cls(_first_free(wanted) if command == "fit" else wanted / command)
+            # a network as it begins, whose results must not replace those of a trained one
+            return cls(_first_free(wanted) if command == "fit" else wanted / f"{command}_untrained")
         if checkpoint == "last":
             if command == "fit" and (begun := _begun(wanted)):
                 rank_zero_warn(f"{begun} was interrupted before its first checkpoint: begun again")

@@ -334,3 +334,51 @@ def test_a_gpu_that_is_not_there_is_told_in_one_line(persons, tmp_path, monkeypa
     message = one_line_error(monkeypatch, persons, tmp_path / "run", "--trainer.accelerator=gpu")
     assert "gpu" in message
     assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_of_another_network_is_told_in_one_line(persons, tmp_path, monkeypatch):
+    run("fit", persons, tmp_path / "run", *EASY, "--evaluate=false")
+    message = one_line_error(
+        monkeypatch,
+        persons,
+        tmp_path / "run",
+        "--ckpt_path=last",
+        "--model.backbone=resnet18",
+        command="test",
+    )
+    assert "backbone shufflenet_v2_x0_5" in message
+    assert "backbone resnet18" in message
+
+
+def test_an_untrained_network_has_a_folder_of_its_own(persons, tmp_path):
+    with pytest.warns(UserWarning, match="no --ckpt_path: predict takes the network as it begins"):
+        run("predict", persons, tmp_path / "run")
+    assert (tmp_path / "run" / "predict_untrained" / "embeddings.npz").is_file()
+    assert not (tmp_path / "run" / "predict").exists()
+
+
+def test_without_a_test_set_the_training_images_are_embedded(persons, tmp_path):
+    crops = tmp_path / "crops"
+    for file in sorted((persons / "bounding_box_train").iterdir())[:10]:
+        camera = file.name.split("_")[1][:2]
+        (crops / camera).mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, crops / camera)
+    data = ["--data=ManifestData", "--data.pattern={camera}/*", f"--data.root={crops}"]
+    with pytest.warns(UserWarning, match="untrained"):
+        run("predict", crops, tmp_path / "run", *data)
+    saved = np.load(tmp_path / "run" / "predict_untrained" / "embeddings.npz")
+    assert len(saved["embeddings"]) == 10
+    assert sorted(saved["paths"]) == sorted(map(str, crops.glob("*/*")))
+
+
+def test_a_broken_image_in_a_worker_is_told_in_one_line(persons, tmp_path, monkeypatch):
+    root = shutil.copytree(persons, tmp_path / "persons")
+    bad = sorted((root / "bounding_box_train").iterdir())[4]
+    bad.write_bytes(bad.read_bytes()[:200])
+    message = one_line_error(
+        monkeypatch, root, tmp_path / "run", "--evaluate=false", "--data.num_workers=1"
+    )
+    assert message.startswith(f"lightning-reid: cannot read image {bad}: ")
+    assert "on_error=skip" in message
+    assert "\n" not in message
+    assert ".cpp" not in message

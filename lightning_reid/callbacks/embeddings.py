@@ -19,7 +19,8 @@ class EmbeddingWriter(BasePredictionWriter):
     """Write the embeddings of ``predict`` to ``embeddings.npz`` in the run folder.
 
     The file holds ``embeddings (N, D)`` float32 unit rows, ``paths (N,)`` and ``cameras (N,)``,
-    names, in the order of the data module's ``paths("test")``.
+    names, in the order of the data module's ``paths("predict")``: query, then gallery, or, where
+    there is no test set, the training images.
     """
 
     def __init__(self) -> None:
@@ -41,7 +42,7 @@ class EmbeddingWriter(BasePredictionWriter):
         if trainer.is_global_zero:
             data: Any = trainer.datamodule  # type: ignore[attr-defined]
             index = values["index"][order].tolist()
-            paths = data.paths("test")
+            paths = data.paths("predict")
             file = Path(trainer.default_root_dir) / "embeddings.npz"
             file.parent.mkdir(parents=True, exist_ok=True)
             np.savez(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -17,6 +18,8 @@ from lightning_reid.data.strings import Strings
 from lightning_reid.errors import InputError
 
 OnError = Literal["stop", "skip"]
+
+_CODE_PLACE = re.compile(r"^\w+, \S+:\d+, ")  # before what torchvision says
 
 # what torchvision decodes; anything else goes to Pillow
 _DECODED = (".jpg", ".jpeg", ".png", ".webp", ".gif")
@@ -106,8 +109,16 @@ def read_image(path: str) -> Tensor:
     except MemoryError:  # which is not the file's fault
         raise
     except Exception as error:  # damaged files make decoders raise about anything
-        raise UnreadableImageError(f"cannot read image {path}: {error}") from error
+        raise UnreadableImageError(
+            f"cannot read image {path}: {_reason(error)}; on_error=skip goes on without such images"
+        ) from error
     return image
+
+
+def _reason(error: Exception) -> str:
+    """The first sentence of what a decoder says, without where in its code that is."""
+    told = _CODE_PLACE.sub("", str(error).strip()).split("\n")[0]
+    return told.split(". ")[0] or type(error).__name__
 
 
 def _read_with_pillow(path: str) -> Tensor:

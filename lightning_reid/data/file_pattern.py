@@ -66,8 +66,8 @@ class FolderTable(Table):
             )
         if others:
             rank_zero_warn(
-                f"left out {others} files in {self.root} that do not match the pattern "
-                f"{self.pattern!r}, the first of them {other!r}"
+                f"left out {others} {'file' if others == 1 else 'files'} in {self.root} that the "
+                f"pattern {self.pattern!r} does not match, the first of them {other!r}"
             )
 
 

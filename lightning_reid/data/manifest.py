@@ -142,8 +142,8 @@ def _positions(table: Table, columns: Mapping[str, str]) -> tuple[dict[str, int]
     for name, wanted in theirs.items():
         if wanted not in there and (name in _NEEDED or name in columns):
             raise InputError(
-                f"{table.name} has no column {wanted!r}; its columns are {', '.join(there)}. Name "
-                f"the one that holds the {name}: columns {{{name}: ...}}"
+                f"{table.name} has no column {wanted!r}; its columns are {', '.join(there)}. Say "
+                f'what it calls them: --data.columns "{{path: ..., camera: ...}}"'
             )
     ours = {name: there[wanted] for name, wanted in theirs.items() if wanted in there}
     further = {name: i for name, i in there.items() if i not in ours.values()}

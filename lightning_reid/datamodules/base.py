@@ -199,9 +199,11 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
     def setup(self, stage: str | None = None) -> None:
         """Read the lists of files that the stage needs (``fit``, ``validate``, ``test``, ...)."""
         read: dict[str, Samples] = {}
-        if stage in ("fit", None) and not self.train_samples:
+        only_train = stage == "predict" and not self.has_test
+        if (stage in ("fit", None) or only_train) and not self.train_samples:
             read["train"] = self.train_samples = self._read("train")
-        if (stage != "fit" or self.val == "test") and not self.query_samples:
+        tested = self.val == "test" if stage == "fit" else not only_train
+        if tested and not self.query_samples:
             read["query"] = self.query_samples = self._read("query")
             read["gallery"] = self.gallery_samples = self._read("gallery")
             _check_matches(self.query_samples, self.gallery_samples, self.root)
@@ -298,12 +300,19 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         return self._eval_loader(self._dataset("test", test_transform(self.size), columns))
 
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Query and gallery images, as for ``test``."""
-        return self.test_dataloader()
+        """Query and gallery images, as for ``test``; without a test set the training images."""
+        if self._embedded == "test":
+            return self.test_dataloader()
+        return self._eval_loader(self._dataset("train", test_transform(self.size), {}))
 
-    def paths(self, split: Literal["train", "test"]) -> Sequence[str]:
-        """Image files in the order of a batch's ``"index"``; ``"test"``: query, then gallery."""
-        return self._images(split).paths
+    def paths(self, split: Literal["train", "test", "predict"]) -> Sequence[str]:
+        """Image files in the order of a batch's ``"index"``.
+
+        Args:
+            split: ``"train"``; ``"test"``: query, then gallery; ``"predict"``: what ``predict``
+                embeds.
+        """
+        return self._images(self._embedded if split == "predict" else split).paths
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Leave out what could not be read; in training another image of the batch stands in.
@@ -327,6 +336,11 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         """Remember images that could not be read, to name them when the run ends."""
         paths = self.paths(split)
         self._unreadable |= {paths[i] for i in index.tolist()}
+
+    @property
+    def _embedded(self) -> Literal["train", "test"]:
+        """What ``predict`` embeds."""
+        return "test" if self.query_samples else "train"
 
     def _images(self, split: Literal["train", "test"]) -> Samples:
         return self.train_samples if split == "train" else self.query_samples + self.gallery_samples

@@ -27,7 +27,7 @@ testing could not work.
 
 # what fit takes beside the data
 _IGNORED = re.compile(
-    r"--(model|trainer|optimizer|lr_scheduler|seed_everything|run_dir|evaluate|ckpt_path"
+    r"--(model|trainer|optimizer|lr_scheduler|seed_everything|evaluate|ckpt_path"
     r"|weights_only)([.+=].*)?"
 )
 
@@ -61,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
     parser = _parser()
     config = parser.parse_args(list(_without_ignored(arguments)))
     datamodule = parser.instantiate_classes(config).data
-    folder = _free_folder(config.output or f"runs/check_{type(datamodule).__name__}")
+    folder = _free_folder(_wanted_folder(config, datamodule))
     inspection = inspect(datamodule, config.near, config.num_workers)
     write_inspection(inspection, folder)
     print_inspection(inspection, folder)
@@ -87,7 +87,13 @@ def _parser() -> LightningArgumentParser:
         type=str | None,
         default=None,
         help="Folder for check.json, check.csv (a line for every image) and pictures/cameras; a "
-        "number is added if it is taken. Default: runs/check_<data>",
+        "number is added if it is taken. Default: check in run_dir, or runs/check_<data>",
+    )
+    parser.add_argument(
+        "--run_dir",
+        type=str | None,
+        default=None,
+        help="Folder of the run that fit would write; see output",
     )
     parser.add_argument(
         "--near",
@@ -113,6 +119,14 @@ def _without_ignored(arguments: Sequence[str]) -> Iterator[str]:
         if not ignored and not (value_follows and not argument.startswith("--")):
             yield argument
         value_follows = ignored is not None and "=" not in argument
+
+
+def _wanted_folder(config: Namespace, datamodule: ReIDDataModule) -> str:
+    if config.output:
+        return str(config.output)
+    if config.run_dir:
+        return f"{config.run_dir}/check"
+    return f"runs/check_{type(datamodule).__name__}"
 
 
 def _free_folder(wanted: str) -> Path:

@@ -273,13 +273,24 @@ class ReIDModule(pl.LightningModule, ABC):
             self.load_training_state(saved["state"])
 
     def require_own(self, checkpoint: dict[str, Any]) -> None:
-        """Raise an InputError unless this method wrote the checkpoint."""
+        """Raise an InputError unless this method wrote the checkpoint, of a network like this."""
         saved = checkpoint.get("lightning_reid")
         method = saved["method"] if saved else "something other than lightning_reid"
         if method != type(self).__name__:
             raise InputError(
                 f"the checkpoint was written by {method}, the model is {type(self).__name__}; "
                 f"choose --model={method} or start from its backbone with --model.weights=<file>"
+            )
+        prefix = "network."
+        weights = checkpoint.get("state_dict", {})
+        theirs = {k.removeprefix(prefix): v.shape for k, v in weights.items() if prefix in k[:8]}
+        if theirs and theirs != {k: v.shape for k, v in self.network.state_dict().items()}:
+            told = [
+                s.get("backbone") for s in (checkpoint.get("hyper_parameters", {}), self.hparams)
+            ]
+            raise InputError(
+                f"the checkpoint holds another network (backbone {told[0]}) than the settings give "
+                f"(backbone {told[1]}): take its own, --config <its run folder>/config.yaml"
             )
 
     def on_fit_start(self) -> None:

@@ -42,7 +42,7 @@ class PCSL(HeadModule):
     The abstract tells the parts (person-level features, their affinities across cameras as soft
     labels, a weighted cross-entropy and a weighted triplet loss that use them, soft labels and
     training in alternation); how each is computed is our reconstruction, and every choice is an
-    argument.
+    argument. ``benchmarks/learning.py --table pcsl`` measures what each choice is worth.
 
     One classifier holds all persons, but its softmax is taken within each camera, so that nothing
     ever pushes one human's persons in two cameras apart. First only the own camera's persons are
