@@ -180,13 +180,19 @@ def test_the_config_of_a_run_with_all_its_keys_is_taken(persons, tmp_path, capsy
     assert run_command_line(["check", f"--config={config}", f"--output={out}"]) == 0
 
 
+def test_without_an_output_it_is_written_into_the_run_folder(persons, tmp_path):
+    options = ["--num_workers=0", f"--run_dir={tmp_path / 'run'}"]
+    assert run_command_line(["check", *DATA, f"--data.root={persons}", *options]) == 0
+    assert written(tmp_path / "run" / "check")["root"] == str(persons)
+
+
 def test_every_option_of_fit_is_data_or_ignored(capsys):
     """A new option of fit must not make its configs and commands useless here."""
     with pytest.raises(SystemExit):
         run_command_line(
             ["fit", "--model=O2CAP", "--data=Market1501", "--data.root=x", "--print_config"]
         )
-    sections = set(yaml.safe_load(capsys.readouterr().out)) - {"data"}
+    sections = set(yaml.safe_load(capsys.readouterr().out)) - {"data", "run_dir"}
     assert [name for name in sections if not _IGNORED.fullmatch(f"--{name}")] == []
 
 
