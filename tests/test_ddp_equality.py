@@ -37,7 +37,7 @@ def kept(persons, tmp_path_factory):
     assert all((len(images) - 1) % count for count in SEVERAL)  # ranks have different numbers
     script = Path(__file__).with_name("ddp_training.py")
     finished = subprocess.run(
-        [sys.executable, script, root, folder], capture_output=True, text=True, timeout=600
+        [sys.executable, script, root, folder], capture_output=True, text=True, timeout=900
     )
     assert finished.returncode == 0, finished.stderr[-10_000:]
 

@@ -41,7 +41,7 @@ def fit(launcher, persons, folder, *options):
         ],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)},
     )
     return finished.returncode, finished.stderr, time.time()
@@ -55,6 +55,7 @@ def fit(launcher, persons, folder, *options):
         ("lightning", 1, r"\[rank0\]: RuntimeError|Child process .* terminated with code -9"),
         ("torchrun", 1, "ChildFailedError"),
     ],
+    ids=["lightning-first", "lightning-second", "torchrun-second"],
 )
 def test_in_the_middle_of_an_epoch(launcher, rank, told, persons, tmp_path):
     note = tmp_path / "note"
