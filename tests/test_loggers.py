@@ -1,7 +1,11 @@
 """The log of a run that goes on."""
 
+import csv
+
+import pytest
 from pytorch_lightning.utilities import rank_zero_only
 
+from lightning_reid.errors import InputError
 from lightning_reid.loggers import ContinuedCSVLogger
 
 
@@ -28,3 +32,51 @@ def test_only_the_first_process_touches_the_file(tmp_path, monkeypatch):
     log(tmp_path, loss=2.0)
     assert (tmp_path / "metrics.csv").read_text() == before
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
+
+
+def rows(folder):
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_line_is_in_the_file_as_soon_as_it_is_logged(tmp_path):
+    logger = ContinuedCSVLogger(tmp_path, name="", version="")
+    for step in range(3):
+        logger.log_metrics({"loss": float(step)}, step=step)
+        assert [row["loss"] for row in rows(tmp_path)] == ["0.0", "1.0", "2.0"][: step + 1]
+
+
+def test_wherever_a_kill_cuts_the_file_its_whole_lines_stay(tmp_path):
+    log(tmp_path, loss=1.0, other=2.0)
+    log(tmp_path, loss=3.0, other=4.0)
+    whole = (tmp_path / "metrics.csv").read_bytes()
+    for length in range(len(whole) + 1):
+        (tmp_path / "metrics.csv").write_bytes(whole[:length])
+        log(tmp_path, loss=5.0)
+        ends = max(0, whole[:length].count(b"\n") - 1)  # but for the header
+        assert [row["loss"] for row in rows(tmp_path)] == [*["1.0", "3.0"][:ends], "5.0"]
+        assert all(None not in row and None not in row.values() for row in rows(tmp_path))
+
+
+@pytest.mark.parametrize("new", ["loss", "extra"])  # a line more, a new header
+def test_a_full_disk_takes_no_line(new, tmp_path):
+    resource = pytest.importorskip("resource")
+    logger = log(tmp_path, loss=1.0)
+    before = (tmp_path / "metrics.csv").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 2, limits[1]))
+    try:
+        with pytest.raises(InputError, match="cannot write .*metrics.csv: .*then go on with"):
+            logger.log_metrics({new: 2.0}, step=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    logger.finalize("failed")
+    assert (tmp_path / "metrics.csv").read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["metrics.csv"]
+
+
+def test_a_log_that_was_deleted_begins_again(tmp_path):
+    logger = log(tmp_path, loss=1.0)
+    (tmp_path / "metrics.csv").unlink()
+    logger.log_metrics({"loss": 2.0}, step=1)
+    assert rows(tmp_path) == [{"loss": "2.0", "step": "1"}]

@@ -1,5 +1,6 @@
 import pytest
 
+from lightning_reid.errors import InputError
 from lightning_reid.run_folder import RunFolder
 
 
@@ -27,6 +28,28 @@ def test_last_is_the_newest_with_a_checkpoint(tmp_path):
     with pytest.warns(UserWarning, match="run-11 has no checkpoint yet"):
         chosen = RunFolder.choose("fit", tmp_path / "run", "last")
     assert chosen == RunFolder(newest, newest / "checkpoints" / "last.ckpt")
+
+
+def test_a_run_without_a_checkpoint_yet_begins_again(tmp_path):
+    finished(tmp_path / "run")
+    begun = tmp_path / "run-2"
+    begun.mkdir()
+    (begun / "config.yaml").touch()
+    with pytest.warns(UserWarning, match="run-2 was interrupted before its first checkpoint"):
+        assert RunFolder.choose("fit", tmp_path / "run", "last") == RunFolder(begun)
+    with pytest.warns(UserWarning, match="run-2 has no checkpoint yet"):
+        tested = RunFolder.choose("test", tmp_path / "run", "last")
+    assert tested.checkpoint == tmp_path / "run" / "checkpoints" / "last.ckpt"
+    finished(begun)
+    assert RunFolder.choose("fit", tmp_path / "run", "last").checkpoint is not None
+
+
+def test_trying_to_write_leaves_nothing(tmp_path):
+    RunFolder(tmp_path / "new" / "run").require_writable()
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file: Not a directory: .*file; choose another folder"):
+        RunFolder(tmp_path / "file").require_writable()
 
 
 def test_a_checkpoint_tells_its_run(tmp_path):
