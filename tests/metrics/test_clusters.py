@@ -3,8 +3,18 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-from lightning_reid.metrics import cluster_quality, rand_agreement, soft_label_accuracy
+from lightning_reid.metrics import (
+    bcubed_quality,
+    cluster_quality,
+    cross_camera_quality,
+    quality_by_camera,
+    rand_agreement,
+    soft_label_accuracy,
+)
 
 
 def test_pairs_are_counted():
@@ -56,3 +66,93 @@ def test_soft_label_accuracy_against_its_definition(layout, seed):
 
 def test_no_soft_label_no_accuracy():
     assert np.isnan(soft_label_accuracy(torch.zeros(2, 3), [0, 1], [0, 1]))
+
+
+def labelled(seed, size=60):
+    """Labels with outliers, identities, cameras."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(-1, 6, size), rng.integers(7, size=size), rng.integers(3, size=size)
+
+
+def literal_bcubed(labels, identities, cameras=None):
+    """Image by image; an outlier is alone in its cluster."""
+    precisions, recalls = [], []
+    for i in range(len(labels)):
+        seen = [j for j in range(len(labels)) if cameras is None or cameras[j] != cameras[i]]
+        cluster = [j for j in seen if j == i or labels[j] == labels[i] >= 0]
+        person = [j for j in seen if identities[j] == identities[i]]
+        both = len(set(cluster) & set(person))
+        if labels[i] >= 0 and cluster:
+            precisions.append(both / len(cluster))
+        if person:
+            recalls.append(both / len(person))
+    return {"bcubed_precision": np.mean(precisions), "bcubed_recall": np.mean(recalls)}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_bcubed_against_its_definition(seed):
+    labels, identities, cameras = labelled(seed)
+    assert bcubed_quality(labels, identities) == pytest.approx(literal_bcubed(labels, identities))
+    assert bcubed_quality(labels, identities, cameras) == pytest.approx(
+        literal_bcubed(labels, identities, cameras)
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_pairs_across_cameras_are_counted(seed):
+    labels, identities, cameras = labelled(seed)
+    pairs = [(a, b) for a, b in combinations(range(60), 2) if cameras[a] != cameras[b]]
+    put = {(a, b) for a, b in pairs if labels[a] == labels[b] >= 0}
+    same = {(a, b) for a, b in pairs if identities[a] == identities[b]}
+    quality = cross_camera_quality(labels, torch.from_numpy(identities), cameras)
+    assert quality["pair_precision"] == pytest.approx(len(put & same) / len(put))
+    assert quality["pair_recall"] == pytest.approx(len(put & same) / len(same))
+    bcubed = literal_bcubed(labels, identities, cameras)
+    assert {name: quality[name] for name in bcubed} == pytest.approx(bcubed)
+
+
+def test_quality_by_camera_is_that_of_its_images():
+    labels, identities, cameras = labelled(1)
+    names = np.array([4, 9, 30])
+    by_camera = quality_by_camera(labels, identities, names[cameras])
+    assert list(by_camera) == [4, 9, 30]
+    own = cameras == 1
+    assert by_camera[9] == pytest.approx(
+        cluster_quality(labels[own], identities[own]) | bcubed_quality(labels[own], identities[own])
+    )
+    assert by_camera[9]["nmi"] == pytest.approx(
+        normalized_mutual_info_score(identities[own & (labels >= 0)], labels[own & (labels >= 0)])
+    )
+
+
+def test_agreement_is_scikit_learns():
+    labels, identities, _ = labelled(2)
+    inlier = labels >= 0
+    quality = cluster_quality(labels, identities)
+    assert quality["ari"] == pytest.approx(adjusted_rand_score(identities[inlier], labels[inlier]))
+    assert quality["nmi"] == pytest.approx(
+        normalized_mutual_info_score(identities[inlier], labels[inlier])
+    )
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1))
+def test_order_and_names_of_clusters_mean_nothing(seed):
+    labels, identities, cameras = labelled(seed, 40)
+    rng = np.random.default_rng(seed)
+    order, names = rng.permutation(40), rng.permutation(100)[:6]
+    renamed = np.where(labels < 0, -5, names[labels])[order]
+    for quality in (bcubed_quality, cross_camera_quality):
+        before = quality(labels, identities, cameras)
+        after = quality(renamed, -identities[order], cameras[order])
+        assert after == pytest.approx(before, nan_ok=True)
+
+
+def test_one_camera_and_only_outliers_have_nothing_to_count():
+    everything = cross_camera_quality([0, 0, 1], [3, 3, 3], [2, 2, 2])
+    assert all(np.isnan(value) for value in everything.values())
+    alone = bcubed_quality([-1, -1], [3, 3])
+    assert np.isnan(alone["bcubed_precision"])
+    assert alone["bcubed_recall"] == 0.5  # each finds itself
+    assert all(np.isnan(value) for value in bcubed_quality([], []).values())
+    assert quality_by_camera([], [], []) == {}

@@ -1,32 +1,15 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from literal_retrieval import literal_metrics, literal_scores, random_problem
+from sklearn.metrics import average_precision_score
 
 from lightning_reid import RetrievalMetrics
-from lightning_reid.metrics import query_scores, retrieval_metrics
+from lightning_reid.errors import InputError
+from lightning_reid.metrics import Expansion, Reranking, query_scores, retrieval_metrics
 from lightning_reid.metrics.functional import retrieval as module
-
-
-def random_problem(seed, num_query=30, num_gallery=200, num_ids=12, num_cameras=4):
-    generator = np.random.default_rng(seed)
-    features = generator.normal(size=(num_query + num_gallery, 8)).astype(np.float32)
-    ids = generator.integers(num_ids, size=num_query + num_gallery)
-    cameras = generator.integers(num_cameras, size=num_query + num_gallery)
-    q, g = slice(num_query), slice(num_query, None)
-    return features[q], features[g], ids[q], ids[g], cameras[q], cameras[g]
-
-
-def query_by_query(query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras):
-    """Average precision, mINP summand and first rank by sorting, one query after the other."""
-    results = []
-    for f, identity, camera in zip(query, query_ids, query_cameras, strict=True):
-        kept = ~((gallery_ids == identity) & (gallery_cameras == camera))
-        order = np.argsort(((gallery[kept] - f) ** 2).sum(1))
-        ranks = np.flatnonzero(gallery_ids[kept][order] == identity) + 1
-        if len(ranks):
-            precision = np.arange(1, len(ranks) + 1) / ranks
-            results.append((precision.mean(), len(ranks) / ranks[-1], ranks[0]))
-    return np.array(results).T
 
 
 def test_published_numbers(golden):
@@ -45,11 +28,107 @@ def test_published_numbers(golden):
 def test_equals_sorting_query_by_query(monkeypatch, seed, block):
     monkeypatch.setattr(module, "_BLOCK_ELEMENTS", block)
     problem = random_problem(seed)
-    precision, penalty, first = query_by_query(*problem)
-    result = retrieval_metrics(*problem, ranks=(1, 3))
-    assert result["mAP"] == pytest.approx(precision.mean())
-    assert result["mINP"] == pytest.approx(penalty.mean())
-    assert result["rank3"] == pytest.approx((first <= 3).mean())
+    assert retrieval_metrics(*problem) == pytest.approx(literal_metrics(problem))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("cross_camera_only", [False, True])
+@pytest.mark.parametrize(
+    "sizes", [(40, 90, 5, 3), (50, 60, 40, 2), (30, 200, 2, 4), (20, 30, 6, 1)]
+)
+def test_ties_count_against_the_match(seed, cross_camera_only, sizes):
+    problem = random_problem(seed, *sizes, ties=True)
+    scores = query_scores(*problem, cross_camera_only=cross_camera_only)
+    precision, penalty, first = literal_scores(problem, cross_camera_only=cross_camera_only)
+    valid = scores.valid
+    np.testing.assert_allclose(scores.average_precision[valid], precision)
+    np.testing.assert_allclose(scores.inverse_penalty[valid], penalty)
+    np.testing.assert_array_equal(scores.first_match[valid], first)
+    for column in (scores.average_precision, scores.inverse_penalty, scores.first_match):
+        assert (column[~valid] == 0).all()
+    assert (sizes[-1] == 1) == (not valid.any())
+
+
+def test_average_precision_is_scikit_learns_where_nothing_is_tied():
+    problem = random_problem(3)
+    query, gallery, ids, gallery_ids, cameras, gallery_cameras = problem
+    scores = query_scores(*problem)
+    for i in scores.valid.nonzero().flatten().tolist():
+        kept = (gallery_ids != ids[i]) | (gallery_cameras != cameras[i])
+        nearness = -((gallery[kept] - query[i]) ** 2).sum(axis=1)
+        expected = average_precision_score(gallery_ids[kept] == ids[i], nearness)
+        assert scores.average_precision[i].item() == pytest.approx(expected)
+
+
+def test_nearest_distances():
+    problem = random_problem(4, num_cameras=2)
+    scores = query_scores(*problem)
+    query, gallery, ids, gallery_ids, cameras, gallery_cameras = problem
+    for i in range(len(query)):
+        distances = ((gallery - query[i]) ** 2).sum(axis=1)
+        match = (gallery_ids == ids[i]) & (gallery_cameras != cameras[i])
+        counts = match | (gallery_ids != ids[i])
+        assert scores.nearest[i].item() == pytest.approx(distances[counts].min(), rel=1e-4)
+        expected = distances[match].min(initial=np.inf)
+        assert scores.nearest_match[i].item() == pytest.approx(expected, rel=1e-4)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_order_and_names_mean_nothing(seed, cross_camera_only):
+    generator = np.random.default_rng(seed)
+    problem = random_problem(seed, 12, 40, 5, 3, ties=True)
+    queries, images = generator.permutation(12), generator.permutation(40)
+    people, cameras = generator.permutation(900)[:5] - 300, generator.permutation(50)[:3]
+    query, gallery, ids, gallery_ids, query_cameras, gallery_cameras = problem
+    shuffled = (
+        query[queries],
+        gallery[images],
+        people[ids[queries]],
+        people[gallery_ids[images]],
+        cameras[query_cameras[queries]],
+        cameras[gallery_cameras[images]],
+    )
+    one, other = (
+        query_scores(*p, cross_camera_only=cross_camera_only) for p in (problem, shuffled)
+    )
+    for before, after in zip(one, other, strict=True):
+        assert torch.equal(before[torch.from_numpy(queries)], after)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch", "lists"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_any_kind_of_numbers(kind, dtype):
+    problem = random_problem(2)
+    rounded = [x.astype(dtype) for x in problem[:2]] + list(problem[2:])
+    given_ = {
+        "numpy": rounded,
+        "torch": [torch.from_numpy(x) for x in rounded],
+        "lists": [x.tolist() for x in rounded],
+    }[kind]
+    expected = literal_metrics((*rounded[:2], *problem[2:]))
+    assert retrieval_metrics(*given_) == pytest.approx(expected)
+
+
+def test_read_only_arrays_and_strided_tensors():
+    problem = random_problem(2)
+    expected = retrieval_metrics(*problem)
+    frozen = [x.copy() for x in problem]
+    for x in frozen:
+        x.flags.writeable = False
+    assert retrieval_metrics(*frozen) == expected
+    strided = [torch.from_numpy(np.repeat(x, 2, axis=0))[::2] for x in problem]
+    assert retrieval_metrics(*strided) == expected
+    for x, y in zip(frozen, problem, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_double_precision_tells_apart_what_single_does_not():
+    query, gallery = np.array([[0.0]]), np.array([[1 + 1e-12], [1.0]])
+    sides = ([1], [2, 1], [0], [1, 1])
+    assert retrieval_metrics(query, gallery, *sides)["rank1"] == 1
+    single = retrieval_metrics(query.astype("f4"), gallery.astype("f4"), *sides)
+    assert single["rank1"] == 0
 
 
 def test_queries_without_a_match_in_another_camera_are_left_out():
@@ -67,20 +146,41 @@ def test_collapsed_embeddings_score_low():
     assert result["rank1"] == 0
 
 
-def test_nothing_valid_is_nan():
+@pytest.mark.parametrize("protocol", ["market", "cuhk03"])
+@pytest.mark.parametrize("rerank", [False, True])
+def test_nothing_valid_is_nan(protocol, rerank):
+    options = {"protocol": protocol, "rerank": rerank}
     one = torch.ones(1, 4)
-    assert np.isnan(retrieval_metrics(one, one, [0], [0], [0], [0])["mAP"])
-    empty = retrieval_metrics(torch.ones(0, 4), one, [], [0], [], [0])
+    alone = retrieval_metrics(one, one, [0], [0], [0], [0], **options)
+    assert np.isnan(alone["mAP"])
+    assert np.isnan(alone["rank1"])
+    empty = retrieval_metrics(torch.ones(0, 4), one, [], [0], [], [0], **options)
     assert empty["num_valid_queries"] == 0
-    assert query_scores(one, torch.ones(0, 4), [0], [], [0], []).valid.tolist() == [False]
+    assert np.isnan(retrieval_metrics(one, one[:0], [0], [], [0], [], **options)["rank5"])
+    scores = query_scores(one, torch.ones(0, 4), [0], [], [0], [], rerank=rerank)
+    assert scores.valid.tolist() == [False]
+    assert scores.nearest.tolist() == [torch.inf]
+
+
+def spoilt(value):
+    rows = torch.ones(2, 4)
+    rows[1, 2] = value
+    return rows
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"query_ids": [0, 1]}, "query: 1 embeddings, 2 identities"),
+        ({"gallery_cameras": [[1], [1]]}, r"2 identities, \(2, 1\) cameras"),
         ({"gallery": torch.ones(2, 3)}, "differ"),
+        ({"query": torch.ones(4)}, r"query \(Q, D\)"),
         ({"ranks": (0,)}, "ranks count from 1"),
+        ({"gallery": spoilt(float("nan"))}, "1 gallery embeddings hold NaN .* row 1"),
+        ({"gallery": spoilt(float("inf"))}, "1 gallery embeddings hold NaN .* row 1"),
+        ({"gallery": spoilt(1e30)}, "1 gallery embeddings are too long for float32.* row 1"),
+        ({"gallery_ids": ["a", "b"]}, "gallery_ids must be numbers"),
+        ({"protocol": "viper"}, "protocol must be one of market, cuhk03"),
     ],
 )
 def test_bad_input(change, message):
@@ -93,7 +193,7 @@ def test_bad_input(change, message):
         "gallery_cameras": [1, 1],
         **change,
     }
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         retrieval_metrics(**arguments)
 
 
@@ -115,6 +215,79 @@ def test_class_equals_function_in_any_batches_with_repeats():
     assert metric.compute() == pytest.approx(retrieval_metrics(*problem))
 
 
+def test_embeddings_are_kept_once_and_images_may_come_after_computing():
+    problem = random_problem(0)
+    columns = columns_of(problem)
+    metric = RetrievalMetrics()
+    for rows in torch.arange(200).split(50):
+        metric.update(*(c[rows] for c in columns))
+    metric.compute()
+    assert [len(part) for part in metric.embeddings] == [200]
+    assert metric.collect().embeddings is metric.embeddings[0]
+    metric.update(*(c[200:] for c in columns))
+    assert metric.compute() == pytest.approx(retrieval_metrics(*problem))
+
+
+def test_queries_between_gallery_images():
+    problem = random_problem(5)
+    *columns, index = columns_of(problem)
+    mixed = torch.randperm(230, generator=torch.Generator().manual_seed(0))
+    metric = RetrievalMetrics(ranks=(1, 2))
+    metric.update(*(c[mixed] for c in columns), index)
+    assert metric.compute() == pytest.approx(retrieval_metrics(*problem, ranks=(1, 2)))
+
+
+@pytest.mark.parametrize(
+    "options", [{"protocol": "cuhk03"}, {"cross_camera_only": True}, {"ranks": (2, 7)}]
+)
+def test_class_takes_the_options_of_the_function(options):
+    problem = random_problem(1)
+    metric = RetrievalMetrics(**options)
+    metric.update(*columns_of(problem))
+    assert metric.compute() == pytest.approx(retrieval_metrics(*problem, **options))
+
+
+def test_other_rankings_are_reported_beside():
+    from lightning_reid.clustering import camera_normalize
+    from lightning_reid.metrics import expand_queries
+
+    problem = random_problem(1)
+    settings_ = Reranking(k1=8, k2=3)
+    metric = RetrievalMetrics(
+        normalize_cameras=True, expand=Expansion(k=3, alpha=2.0), rerank=settings_
+    )
+    embeddings, *rest = columns_of(problem)
+    metric.update(embeddings, *rest)
+    result = metric.compute()
+    sides = problem[2:]
+    unit = torch.nn.functional.normalize(torch.from_numpy(problem[1]))
+    normalized = torch.split(camera_normalize(embeddings, rest[1]), [30, 200])
+    expected = {
+        "": retrieval_metrics(*problem),
+        "reranked/": retrieval_metrics(*problem, rerank=settings_),
+        "expanded/": retrieval_metrics(expand_queries(*problem[:2], 3, 2.0), unit, *sides),
+        "camera_normalized/": retrieval_metrics(*normalized, *sides),
+        "camera_normalized/reranked/": retrieval_metrics(*normalized, *sides, rerank=settings_),
+    }
+    for prefix, numbers in expected.items():
+        own = {name: result[f"{prefix}{name}"] for name in ("mAP", "mINP", "rank1", "rank10")}
+        assert own == pytest.approx({name: numbers[name] for name in own}), prefix
+    assert len({numbers["mAP"] for numbers in expected.values()}) == len(expected)
+    assert [name for name in result if "num_valid" in name] == ["num_valid_queries"]
+
+
+def test_intervals_hold_the_mean():
+    columns = columns_of(random_problem(1, num_ids=4))
+    metric = RetrievalMetrics(ranks=(3,), confidence=0.9)
+    metric.update(*columns)
+    result = metric.compute()
+    for name in ("mAP", "mINP", "rank3"):
+        assert result[f"{name}_low"] < result[name] < result[f"{name}_high"]
+    narrow = RetrievalMetrics(ranks=(3,), confidence=0.5)
+    narrow.update(*columns)
+    assert narrow.compute()["mAP_low"] > result["mAP_low"]
+
+
 def test_camera_normalised_numbers_are_reported_beside():
     embeddings, ids, cameras, is_query, index = columns_of(random_problem(1))
     shift = 5 * torch.randn(4, 20, generator=torch.Generator().manual_seed(0))
@@ -129,3 +302,18 @@ def test_camera_normalised_numbers_are_reported_beside():
 def test_update_checks_lengths():
     with pytest.raises(ValueError, match="differ in length"):
         RetrievalMetrics().update(torch.ones(2, 3), *(torch.ones(1) for _ in range(4)))
+
+
+@pytest.mark.parametrize("settings_", [{"ranks": (0,)}, {"protocol": "viper"}, {"confidence": 1.5}])
+def test_class_refuses_bad_settings(settings_):
+    with pytest.raises(InputError):
+        RetrievalMetrics(**settings_)
+
+
+def test_class_names_bad_embeddings():
+    metric = RetrievalMetrics()
+    embeddings, *rest = columns_of(random_problem(1))
+    embeddings[40] = float("nan")
+    metric.update(embeddings, *rest)
+    with pytest.raises(InputError, match="gallery embeddings hold NaN.*row 10"):
+        metric.compute()

@@ -3,7 +3,10 @@
 from lightning_reid.metrics.functional.bootstrap import bootstrap_interval
 from lightning_reid.metrics.functional.camera_pairs import CameraPairTable, camera_pair_table
 from lightning_reid.metrics.functional.clusters import (
+    bcubed_quality,
     cluster_quality,
+    cross_camera_quality,
+    quality_by_camera,
     rand_agreement,
     soft_label_accuracy,
 )
@@ -22,11 +25,14 @@ __all__ = [
     "Expansion",
     "QueryScores",
     "Reranking",
+    "bcubed_quality",
     "bootstrap_interval",
     "camera_pair_table",
     "cluster_quality",
+    "cross_camera_quality",
     "expand_queries",
     "open_set_rates",
+    "quality_by_camera",
     "query_scores",
     "rand_agreement",
     "retrieval_metrics",

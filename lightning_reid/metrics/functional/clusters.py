@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
@@ -59,6 +61,78 @@ def cluster_quality(labels: Labels, identities: Labels) -> dict[str, float]:
     }
 
 
+def bcubed_quality(
+    labels: Labels, identities: Labels, cameras: Labels | None = None
+) -> dict[str, float]:
+    """B-cubed precision and recall of clusters. A diagnostic: never for training or selection.
+
+    Bagga and Baldwin (1998): every image looks around, where pairs count large clusters more. For
+    precision, how many of the images in its cluster, itself among them, show its identity; for
+    recall, how many of the images of its identity are in its cluster. An outlier is alone; it
+    counts for recall only.
+
+    Args:
+        labels: clusters, ``(N,)``, negative for outliers.
+        identities: true identities, ``(N,)``.
+        cameras: ``(N,)``; where given, an image looks at those of other cameras only, and counts
+            if there are any in its cluster, or of its identity.
+
+    Returns:
+        ``bcubed_precision`` and ``bcubed_recall``, means over images; NaN where none counts.
+    """
+    counts = _Counts.of(labels, identities, cameras)
+    return {
+        "bcubed_precision": _mean_ratio(counts.both, counts.in_cluster),
+        "bcubed_recall": _mean_ratio(counts.both, counts.of_identity),
+    }
+
+
+def cross_camera_quality(labels: Labels, identities: Labels, cameras: Labels) -> dict[str, float]:
+    """Agreement of clusters with identities across cameras. A diagnostic, never for training.
+
+    Pairs of images of one camera do not count: what remains is what re-identification is for.
+
+    Args:
+        labels: clusters, ``(N,)``, negative for outliers.
+        identities: true identities, ``(N,)``.
+        cameras: ``(N,)``.
+
+    Returns:
+        ``pair_precision``, ``pair_recall``, ``bcubed_precision`` and ``bcubed_recall``, as
+        :func:`cluster_quality` and :func:`bcubed_quality` define them; NaN where there is nothing
+        to count.
+    """
+    counts = _Counts.of(labels, identities, cameras)
+    return {
+        "pair_precision": _ratio(counts.both, counts.in_cluster),
+        "pair_recall": _ratio(counts.both, counts.of_identity),
+        **bcubed_quality(labels, identities, cameras),
+    }
+
+
+def quality_by_camera(
+    labels: Labels, identities: Labels, cameras: Labels
+) -> dict[int, dict[str, float]]:
+    """Agreement of clusters with identities within each camera. A diagnostic, never for training.
+
+    Args:
+        labels: clusters, ``(N,)``, negative for outliers.
+        identities: true identities, ``(N,)``.
+        cameras: ``(N,)``.
+
+    Returns:
+        For each camera what :func:`cluster_quality` and :func:`bcubed_quality` tell about its
+        images alone.
+    """
+    labels, identities, cameras = (np.asarray(x) for x in (labels, identities, cameras))
+    own = {int(camera): cameras == camera for camera in np.unique(cameras)}
+    return {
+        camera: cluster_quality(labels[rows], identities[rows])
+        | bcubed_quality(labels[rows], identities[rows])
+        for camera, rows in own.items()
+    }
+
+
 def soft_label_accuracy(soft: Tensor, labels: Labels, identities: Labels) -> float:
     """Share of images whose strongest soft label is right. A diagnostic: never for training.
 
@@ -97,3 +171,49 @@ def _strongest(soft: Tensor) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool
 
 def _pairs(counts: npt.NDArray[np.int64]) -> float:
     return float((counts.astype(np.float64) * (counts - 1) / 2).sum())
+
+
+class _Counts(NamedTuple):
+    """How many images each image sees, ``(N,)`` each.
+
+    Attributes:
+        in_cluster: in its cluster; none for an outlier.
+        of_identity: of its identity.
+        both: in its cluster and of its identity; an outlier sees at most itself.
+    """
+
+    in_cluster: npt.NDArray[np.int64]
+    of_identity: npt.NDArray[np.int64]
+    both: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, labels: Labels, identities: Labels, cameras: Labels | None) -> _Counts:
+        """Count; if there are cameras, the images of other cameras than the image's own."""
+        labels, identities = np.asarray(labels), np.asarray(identities)
+        inlier, itself = labels >= 0, int(cameras is None)
+
+        def seen(*columns: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+            here = 0 if cameras is None else _alike(*columns, np.asarray(cameras))
+            return _alike(*columns) - here
+
+        in_cluster = np.where(inlier, seen(labels), 0)
+        both = np.where(inlier, seen(labels, identities), itself)
+        return cls(in_cluster, seen(identities), both)
+
+
+def _alike(*columns: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """How many images agree with each image, itself among them, in all columns ``(N,)``."""
+    group = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        values, numbers = np.unique(column, return_inverse=True)
+        group = np.unique(group * len(values) + numbers, return_inverse=True)[1]
+    return np.bincount(group)[group]
+
+
+def _mean_ratio(parts: npt.NDArray[np.int64], wholes: npt.NDArray[np.int64]) -> float:
+    some = wholes > 0
+    return float((parts[some] / wholes[some]).mean()) if some.any() else float("nan")
+
+
+def _ratio(parts: npt.NDArray[np.int64], wholes: npt.NDArray[np.int64]) -> float:
+    return float(parts.sum() / wholes.sum()) if wholes.any() else float("nan")

@@ -50,7 +50,9 @@ def expand_queries(query: Array, gallery: Any, k: int = 5, alpha: float = 0.0) -
     settings = Expansion(k, alpha)
     rows, others = normalize(feature_rows(query)), normalize(feature_rows(gallery))
     if rows.shape[1] != others.shape[1]:
-        raise InputError(f"query (Q, D) and gallery (G, D) differ: {rows.shape}, {others.shape}")
+        raise InputError(
+            f"query (Q, D) and gallery (G, D) differ: {tuple(rows.shape)}, {tuple(others.shape)}"
+        )
     points = torch.cat([rows, others.to(rows.device)])
     places = torch.arange(len(points), device=points.device)
     queries, gallery_rows = torch.split(places, [len(rows), len(others)])

@@ -14,6 +14,8 @@ from lightning_reid.errors import InputError
 Values = Tensor | npt.ArrayLike
 """A tensor, an array or a list of numbers."""
 
+_BLOCK_ROWS = 1024  # squared at a time
+
 
 @dataclass(frozen=True)
 class Images:
@@ -31,6 +33,17 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.embeddings)
+
+    def require_finite(self, name: str) -> None:
+        """Raise an InputError if an embedding, or its squared length, is NaN or infinite."""
+        norms = squared_norms(self.embeddings)
+        bad = (~norms.isfinite()).nonzero().flatten()
+        if len(bad) == 0:
+            return
+        too_long = self.embeddings[bad].isfinite().all()
+        dtype = str(self.embeddings.dtype).removeprefix("torch.")
+        reason = f"are too long for {dtype}" if too_long else "hold NaN or infinite values"
+        raise InputError(f"{len(bad)} {name} embeddings {reason}; the first is row {int(bad[0])}")
 
 
 def checked_images(
@@ -68,9 +81,6 @@ def squared_norms(rows: Tensor) -> Tensor:
     return torch.cat([part.square().sum(dim=1) for part in parts])
 
 
-_BLOCK_ROWS = 1024
-
-
 def _side(name: str, embeddings: Tensor, ids: Values, cameras: Values) -> Images:
     columns = [
         _tensor(values, f"{name}_{kind}").to(embeddings.device)
@@ -81,8 +91,9 @@ def _side(name: str, embeddings: Tensor, ids: Values, cameras: Values) -> Images
         raise InputError(
             "{}: {} embeddings, {} identities, {} cameras".format(name, len(embeddings), *shown)
         )
-    _require_finite(name, embeddings)
-    return Images(embeddings, *columns)
+    images = Images(embeddings, *columns)
+    images.require_finite(name)
+    return images
 
 
 def _tensor(values: Values, name: str) -> Tensor:
@@ -93,17 +104,3 @@ def _tensor(values: Values, name: str) -> Tensor:
         raise InputError(f"{name} must be numbers, not {array.dtype}")
     # writable, as tensors are: a memory-mapped file is copied
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))
-
-
-def _require_finite(name: str, embeddings: Tensor) -> None:
-    norms = squared_norms(embeddings)
-    bad = (~norms.isfinite()).nonzero().flatten()
-    if len(bad) == 0:
-        return
-    first = int(bad[0])
-    reason = (
-        f"are too long for {str(embeddings.dtype).removeprefix('torch.')}; scale them down"
-        if embeddings[bad].isfinite().all()
-        else "hold NaN or infinite values"
-    )
-    raise InputError(f"{len(bad)} {name} embeddings {reason}; the first is row {first}")

@@ -18,6 +18,7 @@ from lightning_reid.metrics.functional.images import squared_norms
 from lightning_reid.metrics.functional.runs import portions, runs
 
 _EXPANDED = 1 << 22  # pairs of weights compared at a time, with about 50 bytes for each
+_FEW_ROWS = 8  # of a block, so that what is made of them stays in the cache
 
 
 @dataclass(frozen=True)
@@ -82,15 +83,18 @@ class RerankedDistances:
         self._scale = (settings.original_weight / farthest).to(plain.query.dtype)
         self._jaccard_weight = 1 - settings.original_weight
         self._own, self._others = own, others
+        self._room = self._scale.new_empty(0, len(plain.gallery))
 
     def block(self, rows: slice) -> Tensor:
         """See :meth:`~lightning_reid.metrics.functional.distances.Distances.block`."""
         distances = self.plain.block(rows).mul_(self._scale[rows, None])
-        overlap = self._overlap(rows).view(distances.shape)
-        return distances.sub_(overlap.div_(2 - overlap), alpha=self._jaccard_weight)
+        parts = (torch.split(matrix, _FEW_ROWS) for matrix in (distances, self._overlap(rows)))
+        for nearer, overlap in zip(*parts, strict=True):
+            nearer.addcdiv_(overlap, overlap - 2, value=self._jaccard_weight)
+        return distances
 
     def _overlap(self, rows: slice) -> Tensor:
-        """Sums of the smaller weights, ``(B * G,)`` float64."""
+        """Sums of the smaller weights, ``(B, G)``."""
         begins = self._own.begins[rows.start : rows.stop + 1]
         entries = slice(int(begins[0]), int(begins[-1]))
         values, members = self._own.values[entries], self._own.columns[entries]
@@ -98,14 +102,19 @@ class RerankedDistances:
         lengths = self._others.begins.diff()[members]
         width = len(self.plain.gallery)
         row_begins = runs(begins.diff())[0] * width
-        overlap = values.new_zeros((len(begins) - 1) * width, dtype=torch.float64)
+        overlap = self._zeros(len(begins) - 1)
         for part in portions(lengths, _EXPANDED):
             run, place = runs(lengths[part])
             held = first[part][run] + place
-            shared = values[part][run].minimum(self._others.values[held])
+            shared = values[part][run].minimum(self._others.values[held]).to(overlap.dtype)
             target = row_begins[part][run] + self._others.columns[held]
-            overlap.index_add_(0, target, shared.to(torch.float64))
+            overlap.view(-1).index_add_(0, target, shared)
         return overlap
+
+    def _zeros(self, num_rows: int) -> Tensor:
+        if len(self._room) < num_rows:
+            self._room = self._scale.new_empty(num_rows, len(self.plain.gallery))
+        return self._room[:num_rows].zero_()
 
 
 @torch.no_grad()

@@ -147,7 +147,8 @@ def query_values(
     values = score_values(scores, ranks)
     if protocol == "cuhk03" and ranks:
         hits = single_shot_hits(query, gallery, distances, ranks, cross_camera_only, share)
-        values |= {f"rank{k}": hits[:, i] for i, k in enumerate(ranks)}
+        names = [f"rank{k}" for k in ranks]
+        values |= zip(names, hits.T.contiguous(), strict=True)  # as sums of shares are
     return values
 
 
@@ -211,9 +212,14 @@ def _scores(
     share: tuple[int, int] = (0, 1),
 ) -> QueryScores:
     """Scores of all queries of a share; those of others stay 0."""
-    floats = query.embeddings.new_zeros(len(query))
+    count, new = len(query), query.embeddings.new_zeros
     scores = QueryScores(
-        floats.double(), floats.double(), floats.long(), floats.bool(), floats, floats.clone()
+        average_precision=new(count, dtype=torch.float64),
+        inverse_penalty=new(count, dtype=torch.float64),
+        first_match=new(count, dtype=torch.int64),
+        valid=new(count, dtype=torch.bool),
+        nearest_match=new(count),
+        nearest=new(count),
     )
     for block in counted_blocks(
         query, gallery, distances, cross_camera_only, _BLOCK_ELEMENTS, share
