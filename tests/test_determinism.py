@@ -1,0 +1,24 @@
+"""The same seed on the same machine gives the same result, workers included."""
+
+import pytest
+from forked_commands import run_forked
+from whole_runs import NAMES, command, differences, lines, read
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_seed_gives_one_result(name, persons, tmp_path):
+    def run(folder, hash_seed, *options):
+        settings = ["--data.num_workers=2", "--evaluate=false", *options]
+        made = [*command(name, persons, tmp_path / folder), *settings]
+        ended = run_forked(made, tmp_path / f"{folder}.log", hash_seed=hash_seed)
+        assert ended.status == 0, ended.output
+        return tmp_path / folder
+
+    first, second = run("first", 0), run("second", 1)
+    assert differences(read(first), read(second)) == []
+    assert lines(first) == lines(second)
+    other = run("other", 0, "--seed_everything=1", "--trainer.limit_train_batches=1")
+    ours, theirs = (read(folder)["state_dict"] for folder in (first, other))
+    drawn = {f"/{name}" for name, weight in ours.items() if weight.ndim > 1}
+    assert drawn
+    assert drawn <= {*differences(ours, theirs)}
