@@ -19,7 +19,7 @@ from lightning_reid.metrics.functional.bootstrap import bootstrap_interval
 from lightning_reid.metrics.functional.expansion import Expansion, expand_queries
 from lightning_reid.metrics.functional.images import Images
 from lightning_reid.metrics.functional.reranking import Reranking
-from lightning_reid.metrics.functional.retrieval import Protocol, mean_values, query_values
+from lightning_reid.metrics.functional.retrieval import ProtocolName, mean_values, query_values
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class RetrievalMetrics(Metric):
         normalize_cameras: bool = False,
         expand: bool | Expansion = False,
         rerank: bool | Reranking = False,
-        protocol: Protocol = "market",
+        protocol: ProtocolName = "market",
         cross_camera_only: bool = False,
         confidence: float | None = None,
         **kwargs: Any,

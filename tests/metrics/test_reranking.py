@@ -11,6 +11,7 @@ from lightning_reid.metrics.functional import farthest as farthest_module
 from lightning_reid.metrics.functional import reranking as module
 from lightning_reid.metrics.functional.distances import EuclideanDistances
 from lightning_reid.metrics.functional.farthest import farthest_distances
+from lightning_reid.metrics.functional.images import checked_images
 
 
 def people(seed, num_query=40, num_gallery=210, dimensions=16, noise=0.7, unit=True):
@@ -65,8 +66,9 @@ CASES = [(20, 6, 0.3), (20, 1, 0.3), (7, 3, 0.0), (10, 6, 1.0), (300, 6, 0.5), (
 @pytest.mark.parametrize("unit", [True, False])
 def test_distances_are_those_of_the_dense_definition(k1, k2, weight, unit):
     problem = people(0, unit=unit)
-    sides = [torch.from_numpy(x) for x in problem[:2]]
-    distances = module.reranked(EuclideanDistances(*sides), Reranking(k1, k2, weight))
+    distances = module.reranked(
+        EuclideanDistances(*checked_images(*problem)), Reranking(k1, k2, weight)
+    )
     expected = dense_reranking(*problem[:2], k1, k2, weight) - (1 - weight)
     np.testing.assert_allclose(distances.block(slice(0, 40)), expected, atol=3e-6)
     np.testing.assert_allclose(distances.block(slice(7, 9)), expected[7:9], atol=3e-6)

@@ -10,6 +10,8 @@ from lightning_reid import RetrievalMetrics
 from lightning_reid.errors import InputError
 from lightning_reid.metrics import Expansion, Reranking, query_scores, retrieval_metrics
 from lightning_reid.metrics.functional import retrieval as module
+from lightning_reid.metrics.functional.counted import SameIdentity
+from lightning_reid.metrics.functional.distances import EuclideanDistances
 
 
 def test_published_numbers(golden):
@@ -71,6 +73,33 @@ def test_nearest_distances():
         assert scores.nearest[i].item() == pytest.approx(distances[counts].min(), rel=1e-4)
         expected = distances[match].min(initial=np.inf)
         assert scores.nearest_match[i].item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("rerank", [False, True])
+@pytest.mark.parametrize("num_ids", [2, 50])
+def test_only_a_block_of_distances_is_in_memory(monkeypatch, rerank, num_ids):
+    blocks, block = [], EuclideanDistances.block
+
+    def watched(self, rows):
+        blocks.append(block(self, rows))
+        return blocks[-1]
+
+    monkeypatch.setattr(EuclideanDistances, "block", watched)
+    monkeypatch.setattr(module, "_BLOCK_ELEMENTS", 40_000)
+    query_scores(*random_problem(0, 200, 1500, num_ids), rerank=rerank)
+    assert sum(len(distances) for distances in blocks) == 200
+    assert max(distances.numel() for distances in blocks) <= 40_000
+    assert len({distances.data_ptr() for distances in blocks}) == 1  # all in the same place
+
+
+def test_pairs_of_one_identity_count_towards_a_block():
+    ids = torch.zeros(100, dtype=torch.int64)  # all are the same person
+    same = SameIdentity.of(ids, ids)
+    blocks = same.blocks(9000)
+    assert [rows.stop - rows.start for rows in blocks] == [10] * 10  # 100 distances, 100 pairs
+    row, column = same.pairs(blocks[3])
+    assert row.tolist() == [i for i in range(10) for _ in range(100)]
+    assert column.view(10, 100).sort(dim=1).values.tolist() == [list(range(100))] * 10
 
 
 @settings(deadline=None, max_examples=30)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_reid.errors import InputError, require
-from lightning_reid.metrics.functional.images import Values
+from lightning_reid.metrics.functional.images import Values, as_tensor
 
 _BLOCK_ENTRIES = 1 << 22  # draws held at once
 
@@ -38,7 +38,7 @@ def bootstrap_interval(
     """
     require("num_resamples", num_resamples, 1)
     require("confidence", confidence, 0, 1)
-    column = torch.as_tensor(values, dtype=torch.float64, device="cpu").flatten()
+    column = as_tensor(values, "values").to("cpu", torch.float64).flatten()
     sums, sizes = _by_group(column, groups)
     if len(column) == 0:
         return float("nan"), float("nan")
@@ -58,7 +58,7 @@ def _by_group(column: Tensor, groups: Values | None) -> tuple[Tensor, Tensor]:
     """Sum and number of the values of each group."""
     if groups is None:
         return column, torch.ones_like(column)
-    numbers = torch.as_tensor(groups, device="cpu").flatten()
+    numbers = as_tensor(groups, "groups").cpu().flatten()
     if len(numbers) != len(column):
         raise InputError(f"{len(column)} values, {len(numbers)} groups")
     group = torch.unique(numbers, return_inverse=True)[1]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_reid.clustering.precision import full_precision
-from lightning_reid.metrics.functional.images import squared_norms
+from lightning_reid.metrics.functional.images import Images
 
 
 class Distances(Protocol):
@@ -25,21 +25,20 @@ class EuclideanDistances:
     """Squared Euclidean distances, in the embeddings' type of number.
 
     Args:
-        query: ``(Q, D)``.
-        gallery: ``(G, D)``.
+        query: from which.
+        gallery: to which.
     """
 
-    def __init__(self, query: Tensor, gallery: Tensor) -> None:
+    def __init__(self, query: Images, gallery: Images) -> None:
         self.query, self.gallery = query, gallery
-        self._norms = squared_norms(query), squared_norms(gallery)
-        self._room = query.new_empty(0, len(gallery))
+        self._room = query.embeddings.new_empty(0, len(gallery))
 
     def block(self, rows: slice) -> Tensor:
         """See :meth:`Distances.block`; rounding may leave a distance of 0 a little negative."""
-        norms, gallery_norms = self._norms
-        own = norms[rows, None]
+        own, others = self.query.embeddings[rows], self.gallery.embeddings
         if len(self._room) < len(own):
-            self._room = own.new_empty(len(own), len(gallery_norms))
-        distances = torch.add(own, gallery_norms, out=self._room[: len(own)])
+            self._room = own.new_empty(len(own), len(others))
+        norms = self.query.squared_norms[rows, None]
+        distances = torch.add(norms, self.gallery.squared_norms, out=self._room[: len(own)])
         with full_precision(distances.device.type):
-            return distances.addmm_(self.query[rows], self.gallery.T, alpha=-2)
+            return distances.addmm_(own, others.T, alpha=-2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from lightning_reid.errors import InputError
 Values = Tensor | npt.ArrayLike
 """A tensor, an array or a list of numbers."""
 
-_BLOCK_ROWS = 1024  # squared at a time
+_BLOCK_ROWS = 256  # squared at a time
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,14 @@ class Images:
     def __len__(self) -> int:
         return len(self.embeddings)
 
+    @cached_property
+    def squared_norms(self) -> Tensor:
+        """Squared lengths of the embeddings, ``(N,)``."""
+        return squared_norms(self.embeddings)
+
     def require_finite(self, name: str) -> None:
         """Raise an InputError if an embedding, or its squared length, is NaN or infinite."""
-        norms = squared_norms(self.embeddings)
-        bad = (~norms.isfinite()).nonzero().flatten()
+        bad = (~self.squared_norms.isfinite()).nonzero().flatten()
         if len(bad) == 0:
             return
         too_long = self.embeddings[bad].isfinite().all()
@@ -63,7 +68,7 @@ def checked_images(
         InputError: if lengths or dimensions disagree, something is not numbers, or an embedding
             is NaN, infinite, or too long for its square.
     """
-    one, other = _tensor(query, "query"), _tensor(gallery, "gallery")
+    one, other = as_tensor(query, "query"), as_tensor(gallery, "gallery")
     if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1]:
         raise InputError(
             f"query (Q, D) and gallery (G, D) differ: {tuple(one.shape)}, {tuple(other.shape)}"
@@ -76,14 +81,13 @@ def checked_images(
 
 
 def squared_norms(rows: Tensor) -> Tensor:
-    """Squared lengths ``(N,)`` of rows ``(N, D)``, without a copy of them all."""
-    parts = torch.split(rows, _BLOCK_ROWS)
-    return torch.cat([part.square().sum(dim=1) for part in parts])
+    """Squared lengths ``(N,)`` of rows ``(N, D)``, without the squares of them all."""
+    return torch.cat([part.square().sum(dim=1) for part in torch.split(rows, _BLOCK_ROWS)])
 
 
 def _side(name: str, embeddings: Tensor, ids: Values, cameras: Values) -> Images:
     columns = [
-        _tensor(values, f"{name}_{kind}").to(embeddings.device)
+        as_tensor(values, f"{name}_{kind}").to(embeddings.device)
         for values, kind in ((ids, "ids"), (cameras, "cameras"))
     ]
     if any(column.shape != (len(embeddings),) for column in columns):
@@ -96,7 +100,8 @@ def _side(name: str, embeddings: Tensor, ids: Values, cameras: Values) -> Images
     return images
 
 
-def _tensor(values: Values, name: str) -> Tensor:
+def as_tensor(values: Values, name: str) -> Tensor:
+    """Give numbers as a tensor; an InputError names them if they are none."""
     if isinstance(values, Tensor):
         return values.detach()
     array = np.asarray(values)

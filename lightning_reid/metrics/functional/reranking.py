@@ -80,7 +80,7 @@ class RerankedDistances:
         others: Rows,
     ) -> None:
         self.plain = plain
-        self._scale = (settings.original_weight / farthest).to(plain.query.dtype)
+        self._scale = (settings.original_weight / farthest).to(plain.query.embeddings.dtype)
         self._jaccard_weight = 1 - settings.original_weight
         self._own, self._others = own, others
         self._room = self._scale.new_empty(0, len(plain.gallery))
@@ -126,7 +126,7 @@ def reranked(plain: EuclideanDistances, settings: Reranking) -> RerankedDistance
         settings: what to compute.
     """
     # the only copy of the embeddings; it is worked on in place
-    points = torch.cat([plain.query, plain.gallery]).to(torch.float32)
+    points = torch.cat([plain.query.embeddings, plain.gallery.embeddings]).to(torch.float32)
     ranks = _rank_lists(points, settings)
     points -= points.mean(dim=0)  # no distance changes, and rounding takes less
     farthest = farthest_distances(points).clamp_(min=torch.finfo(points.dtype).tiny)

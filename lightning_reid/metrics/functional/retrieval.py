@@ -16,9 +16,9 @@ from lightning_reid.metrics.functional.images import Images, Values, checked_ima
 from lightning_reid.metrics.functional.reranking import Reranking, reranked
 from lightning_reid.metrics.functional.single_shot import single_shot_hits
 
-Protocol = Literal["market", "cuhk03"]
+ProtocolName = Literal["market", "cuhk03"]
 
-_BLOCK_ELEMENTS = 1 << 24  # distances held at once: 67 MB
+_BLOCK_ELEMENTS = 1 << 25  # distances held at once: 134 MB; products of fewer rows are slower
 
 
 class QueryScores(NamedTuple):
@@ -50,7 +50,7 @@ def retrieval_metrics(
     gallery_cameras: Values,
     ranks: Sequence[int] = (1, 5, 10),
     rerank: bool | Reranking = False,
-    protocol: Protocol = "market",
+    protocol: ProtocolName = "market",
     cross_camera_only: bool = False,
 ) -> dict[str, float]:
     """MAP, mINP and CMC.
@@ -61,6 +61,9 @@ def retrieval_metrics(
 
     Ties: an image that does not match and lies at exactly the distance of a match counts as ranked
     before it, so that embeddings which have collapsed to a point score low.
+
+    The embeddings may have been through :func:`~lightning_reid.clustering.camera_normalize` (query
+    and gallery together) or :func:`~lightning_reid.metrics.expand_queries` before.
 
     Args:
         query: ``(Q, D)`` embeddings, compared by Euclidean distance in float32, or in float64 if
@@ -73,9 +76,9 @@ def retrieval_metrics(
         ranks: ranks of the CMC curve to report, from 1.
         rerank: rank by the k-reciprocal distance of
             :class:`~lightning_reid.metrics.Reranking` instead; True takes its defaults.
-        protocol: "market", or "cuhk03": the CMC's gallery has a single image of each identity
-            (see :func:`~lightning_reid.metrics.single_shot_cmc`); mAP and mINP are the same in
-            both, from all images.
+        protocol: "market", or "cuhk03": the CMC is the mean over all galleries that have a single
+            image of each identity. It is computed, not drawn, so that no seed matters. mAP and
+            mINP are from all images in both.
         cross_camera_only: ignore all gallery images of the query's camera, not only those with its
             identity.
 
@@ -120,7 +123,7 @@ def query_values(
     gallery: Images,
     ranks: Sequence[int] = (1, 5, 10),
     rerank: bool | Reranking = False,
-    protocol: Protocol = "market",
+    protocol: ProtocolName = "market",
     cross_camera_only: bool = False,
     share: tuple[int, int] = (0, 1),
 ) -> dict[str, Tensor]:
@@ -175,7 +178,7 @@ def distances_between(
     query: Images, gallery: Images, rerank: bool | Reranking = False
 ) -> Distances:
     """The distances to rank by."""
-    plain = EuclideanDistances(query.embeddings, gallery.embeddings)
+    plain = EuclideanDistances(query, gallery)
     if rerank is False or not len(query) or not len(gallery):
         return plain
     return reranked(plain, Reranking() if rerank is True else rerank)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lightning_reid.errors import require
 from lightning_reid.metrics.functional.counted import counted_blocks
+from lightning_reid.metrics.functional.counting import ascending
 from lightning_reid.metrics.functional.images import Values, checked_images
 from lightning_reid.metrics.functional.reranking import Reranking
 from lightning_reid.metrics.functional.retrieval import distances_between
@@ -42,7 +43,7 @@ def verification_rates(
         query_cameras: ``(Q,)`` cameras.
         gallery_cameras: ``(G,)`` cameras.
         false_positive_rates: shares of the pairs of different identities, from 0 to 1. Memory
-            grows with the largest of them: 8 to 12 bytes for each such pair.
+            grows with the largest of them: about 20 bytes for each pair that it accepts.
         rerank: compare by the re-ranked distance.
         cross_camera_only: leave out pairs of one camera, not only those of one identity in it.
 
@@ -61,8 +62,8 @@ def verification_rates(
     )
     distances = distances_between(queries, images, rerank)
     most = max(false_positive_rates, default=0.0) * len(queries) * len(images)
-    negatives = Smallest(floor(most) + 1)
-    positives = [queries.embeddings.new_zeros(0)]
+    nothing = queries.embeddings.new_zeros(0)
+    negatives, positives = Smallest(floor(most) + 1, nothing), [nothing]
     for block in counted_blocks(queries, images, distances, cross_camera_only, _BLOCK_ENTRIES):
         positives.append(block.matches[block.matches.isfinite()])
         negatives.add(block.others[block.others.isfinite()])
@@ -96,13 +97,14 @@ class Smallest:
 
     Args:
         size: how many to keep.
+        first: ``(N,)`` first part, which may be empty.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, first: Tensor) -> None:
         self.size = size
-        self.count = 0
+        self.count = len(first)
         self._limit = torch.inf
-        self._parts: list[Tensor] = []
+        self._parts = [first]
 
     def add(self, values: Tensor) -> None:
         """Take a part ``(N,)`` of the numbers."""
@@ -113,9 +115,11 @@ class Smallest:
 
     def values(self) -> Tensor:
         """The smallest, ascending."""
-        return torch.cat(self._parts).sort().values[: self.size] if self._parts else torch.zeros(0)
+        self._cut()
+        return self._parts[0]
 
     def _cut(self) -> None:
-        everything = torch.cat(self._parts)
-        self._parts = [everything.topk(self.size, largest=False, sorted=False).values]
-        self._limit = float(self._parts[0].max())
+        everything = torch.cat(self._parts)[None]
+        self._parts = [ascending(everything)[0, : self.size].clone()]  # frees the rest
+        if len(self._parts[0]) == self.size:
+            self._limit = float(self._parts[0][-1])

@@ -1,0 +1,116 @@
+"""What a run can have to look at, in the order in which its page shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Item:
+    """A picture ``pictures/<name>.png`` or a table ``tables/<name>.csv`` of a run folder.
+
+    Args:
+        name: of the file, without its ending.
+        title: above it.
+        meaning: what it tells, in a sentence or two.
+    """
+
+    name: str
+    title: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """Pictures and tables that answer one question."""
+
+    title: str
+    tables: tuple[Item, ...] = ()
+    pictures: tuple[Item, ...] = ()
+
+
+CONTENTS = (
+    Section(
+        "How well does it find people again?",
+        tables=(
+            Item(
+                "retrieval",
+                "Retrieval on the test set",
+                "mAP is the mean over all queries of the average precision of their ranked "
+                "gallery; rank k is the share of queries with a match among the nearest k.",
+            ),
+            Item(
+                "camera_pairs",
+                "From camera to camera",
+                "mAP of the queries of one camera among the gallery images of another; a low "
+                "number names the pair of places to look at.",
+            ),
+        ),
+        pictures=(
+            Item("cmc", "CMC", "Share of queries with a match among their nearest k images."),
+            Item(
+                "camera_pairs",
+                "From camera to camera",
+                "mAP by camera of the query (rows) and of the gallery (columns).",
+            ),
+            Item("map_over_epochs", "mAP over epochs", "Of the sets that were evaluated."),
+        ),
+    ),
+    Section(
+        "Whom does it confuse?",
+        pictures=(
+            Item(
+                "worst_rankings",
+                "The worst queries",
+                "Queries whose matches come last, with their nearest gallery images. Green frames "
+                "match, red ones do not.",
+            ),
+            Item(
+                "typical_rankings",
+                "Typical queries",
+                "Queries around the median, with their nearest gallery images. Green frames "
+                "match, red ones do not.",
+            ),
+            Item(
+                "attention",
+                "Where it looks",
+                "Brighter parts contribute more to the embedding.",
+            ),
+        ),
+    ),
+    Section(
+        "Can the pseudo labels be trusted?",
+        tables=(
+            Item(
+                "labels",
+                "Every labelling",
+                "Statistics of the pseudo labels of each epoch that made some.",
+            ),
+        ),
+        pictures=(
+            Item(
+                "clusters_over_epochs",
+                "Clusters over epochs",
+                "Number of clusters, share of images left out as outliers, and share of images "
+                "whose neighbours in the cluster changed since the labelling before (churn).",
+            ),
+            Item(
+                "clusters",
+                "Some clusters",
+                "The largest, those of most cameras, and the most suspicious: loose ones, which "
+                "may hold several people.",
+            ),
+            Item(
+                "map_by_camera",
+                "The training images by camera",
+                "Their embeddings in two dimensions (t-SNE). Cameras that form islands of their "
+                "own were not bridged.",
+            ),
+            Item(
+                "map_by_cluster",
+                "The training images by cluster",
+                "The same map; grey points are outliers.",
+            ),
+        ),
+    ),
+)
