@@ -13,7 +13,7 @@ import numpy as np
 from lightning_reid.data.samples import UNKNOWN, Integers, Samples
 from lightning_reid.data.strings import Strings
 from lightning_reid.data.tables import Table, open_table
-from lightning_reid.data.text_columns import Names, Texts, joined
+from lightning_reid.data.text_columns import Names, Texts
 from lightning_reid.errors import InputError
 
 SPLITS = ("train", "query", "gallery")
@@ -24,7 +24,6 @@ _NAMES = ("camera", "identity", "tracklet", "split")
 _FURTHER = ("frame", "time")  # known by name, but only kept
 _COLUMNS = ("path", *_NAMES, *_FURTHER)
 _NOBODY = "-1"
-_MOVED = 1 << 15  # rows that are taken out at a time
 
 
 @dataclass(frozen=True)
@@ -102,24 +101,6 @@ def collect(table: Table, folder: Path, columns: Mapping[str, str] | None = None
     )
     _refuse_repeated(samples.paths, np.concatenate(paths.hashes), splits, table)
     return Manifest(samples, splits, identity_names, table.place)
-
-
-def select(samples: Samples, rows: Integers) -> Samples:
-    """``samples.take(rows)``, some rows at a time: at once it needs many times their memory."""
-    parts = np.array_split(rows, len(rows) // _MOVED + 1)
-
-    def taken(strings: Strings) -> Strings:
-        return joined([strings.take(part) for part in parts])
-
-    return Samples(
-        taken(samples.paths),
-        samples.cameras[rows],
-        samples.camera_names,
-        samples.identities[rows],
-        samples.tracklets[rows],
-        samples.tracklet_names,
-        {name: taken(column) for name, column in samples.further.items()},
-    )
 
 
 def prefix_of(folder: Path) -> str:

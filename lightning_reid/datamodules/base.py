@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import gc
 import os
-import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -29,7 +29,9 @@ from lightning_reid.data import (
     test_transform,
     train_transform,
 )
+from lightning_reid.data.matches import has_match
 from lightning_reid.data.samples import UNKNOWN
+from lightning_reid.data.text_columns import natural_order
 from lightning_reid.datamodules.published import Published, say_differences
 from lightning_reid.errors import InputError, require_one_of
 from lightning_reid.labels import PseudoLabels
@@ -390,6 +392,7 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
             batch_size=batch_size,
             sampler=sampler,
             num_workers=self.num_workers,
+            worker_init_fn=_keep_imports_shared,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=persistent and self.num_workers > 0,
         )
@@ -418,26 +421,17 @@ def _numbered(values: Tensor) -> Tensor:
 
 def _check_matches(query: Samples, gallery: Samples, root: Path) -> None:
     """Raise an InputError unless some query has its person in another camera of the gallery."""
-    names = sorted({*query.camera_set, *gallery.camera_set}, key=natural_order)
-    known = gallery.identities >= 0
-    both = np.concatenate([query.identities, gallery.identities[known]])
-    distinct, persons = np.unique(both, return_inverse=True)
-    wanted, seen = np.split(persons.reshape(-1), [len(query)])
-    # the lowest and highest camera of each person in the gallery: is one not the query's?
-    own, cameras = query.camera_numbers(names), gallery.camera_numbers(names)[known]
-    lowest, highest = np.full(len(distinct), len(names)), np.full(len(distinct), -1)
-    np.minimum.at(lowest, seen, cameras)
-    np.maximum.at(highest, seen, cameras)
-    found = highest[wanted] >= 0
-    elsewhere = found & ((lowest[wanted] < own) | (highest[wanted] > own))
-    if not elsewhere.any():
+    if not has_match(query, gallery).any():
+        names = sorted({*query.camera_set, *gallery.camera_set}, key=natural_order)
         raise InputError(
             f"none of the {len(query)} query images in {root} has a match in the gallery from "
             f"another camera (cameras: {', '.join(names)}), so there is nothing to test"
         )
 
 
-def natural_order(name: str) -> list[tuple[int, str]]:
-    """Sort key under which ``c2`` comes before ``c10``."""
-    parts = re.split(r"(\d+)", name)
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+def _keep_imports_shared(_worker: int) -> None:
+    """Let a worker's garbage collector leave alone what was imported before it was forked.
+
+    A full run of it would touch, and so copy, more than 100 MB in every worker.
+    """
+    gc.freeze()

@@ -20,7 +20,6 @@ from lightning_reid.data.manifest import (
     collect,
     prefix_of,
     read_manifest,
-    select,
 )
 from lightning_reid.data.samples import UNKNOWN, Integers
 from lightning_reid.datamodules.base import ReIDDataModule, Split
@@ -148,7 +147,7 @@ class ManifestData(ReIDDataModule):
         images = manifest.samples
         own = [np.flatnonzero(splits == number) for number in range(len(SPLITS))]
         return {
-            name: images if len(rows) == len(images) else select(images, rows)
+            name: images if len(rows) == len(images) else images.take(rows)
             for name, rows in zip(SPLITS, own, strict=True)
         }, manifest.identity_names
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from lightning_reid.inspection.extremes import Integers
+from lightning_reid.data.extremes import Integers
 from lightning_reid.inspection.images import Pixels
 
 _COLUMNS, _GAP, _TEXT = 10, 4, 18

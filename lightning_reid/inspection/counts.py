@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lightning_reid.data.extremes import Booleans
 from lightning_reid.datamodules.published import Counts, count
 from lightning_reid.inspection.dataset import SPLITS, Inspected, Listing
-from lightning_reid.inspection.extremes import Booleans
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ from functools import cached_property
 import numpy as np
 
 from lightning_reid.data import Samples
+from lightning_reid.data.extremes import Booleans, Extremes, Integers
 from lightning_reid.data.samples import UNKNOWN
-from lightning_reid.datamodules.base import ReIDDataModule, Split, natural_order
+from lightning_reid.data.text_columns import natural_order
+from lightning_reid.datamodules.base import ReIDDataModule, Split
 from lightning_reid.errors import DownloadError, InputError, MissingPackageError
 from lightning_reid.inspection.duplicates import Likeness, find_alike
-from lightning_reid.inspection.extremes import Booleans, Extremes, Integers
 from lightning_reid.inspection.finding import Finding
 from lightning_reid.inspection.images import Measured
 
@@ -143,17 +144,6 @@ def seen_once(listing: Listing, rows: Booleans) -> tuple[int, int]:
     distinct, groups = np.unique(listing.samples.identities[known], return_inverse=True)
     cameras = Extremes.of(listing.cameras[known], groups, len(distinct))
     return len(distinct), int((cameras.lowest == cameras.highest).sum())
-
-
-def has_match(listing: Listing) -> Booleans:
-    """``(N,)`` whether the gallery has an image's identity in another camera; for queries."""
-    identities = listing.samples.identities
-    distinct, groups = np.unique(identities, return_inverse=True)
-    in_gallery = (listing.split == GALLERY) & (identities != UNKNOWN)
-    cameras = np.where(in_gallery, listing.cameras, UNKNOWN)
-    gallery = Extremes.of(cameras, groups, len(distinct))
-    found: Booleans = gallery.differ(listing.cameras, groups) & (identities != UNKNOWN)
-    return found
 
 
 def _wanted(datamodule: ReIDDataModule, refusals: list[Finding]) -> dict[Split, str]:

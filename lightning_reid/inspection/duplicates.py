@@ -13,9 +13,9 @@ from itertools import combinations, pairwise
 import numpy as np
 import numpy.typing as npt
 
+from lightning_reid.data.extremes import Booleans, Extremes, Integers
 from lightning_reid.data.samples import UNKNOWN
 from lightning_reid.errors import require
-from lightning_reid.inspection.extremes import Booleans, Extremes, Integers
 
 Hashes = npt.NDArray[np.uint64]
 

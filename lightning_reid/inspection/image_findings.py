@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lightning_reid.data.extremes import Booleans
 from lightning_reid.inspection.dataset import SPLITS, TRAIN, Inspected, Listing
 from lightning_reid.inspection.duplicates import Likeness, originals
-from lightning_reid.inspection.extremes import Booleans
 from lightning_reid.inspection.finding import Finding, Severity, counted
 
 _SERIOUS = 0.01  # share of the test from which its numbers are no longer to be believed

@@ -18,8 +18,8 @@ from torchvision.transforms.v2.functional import resize
 
 from lightning_reid.clustering.progress import shown
 from lightning_reid.data import UnreadableImageError, read_image
+from lightning_reid.data.extremes import Booleans, Integers
 from lightning_reid.inspection.duplicates import Hashes
-from lightning_reid.inspection.extremes import Booleans, Integers
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 

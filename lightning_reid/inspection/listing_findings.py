@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lightning_reid.data.matches import has_match
 from lightning_reid.data.samples import UNKNOWN
 from lightning_reid.datamodules.published import differences
 from lightning_reid.inspection.dataset import (
@@ -14,7 +15,6 @@ from lightning_reid.inspection.dataset import (
     SPLITS,
     TRAIN,
     Listing,
-    has_match,
     seen_once,
 )
 from lightning_reid.inspection.finding import Finding, counted
@@ -148,7 +148,10 @@ def _of_queries(listing: Listing) -> Iterator[Finding]:
             listing.some_names(unknown),
         )
         return
-    lost = query & ~has_match(listing)
+    samples = listing.samples
+    own, gallery = (samples.take(np.flatnonzero(listing.split == k)) for k in (QUERY, GALLERY))
+    lost = query.copy()
+    lost[query] = ~has_match(own, gallery)
     if (lost == query).all():
         yield Finding(
             "error",

@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lightning_reid.data.extremes import Integers
 from lightning_reid.data.samples import UNKNOWN
 from lightning_reid.inspection.contact_sheet import draw_contact_sheet, file_names
 from lightning_reid.inspection.counts import by_camera, by_split
 from lightning_reid.inspection.dataset import SPLITS
 from lightning_reid.inspection.duplicates import originals
-from lightning_reid.inspection.extremes import Integers
 from lightning_reid.inspection.finding import SEVERITIES, Finding, counted
 from lightning_reid.inspection.inspection import Inspection
 

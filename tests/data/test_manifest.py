@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_reid.data import read_manifest
-from lightning_reid.data.manifest import SPLITS, select
+from lightning_reid.data.manifest import SPLITS
 from lightning_reid.data.text_columns import name_of, natural_order
 from lightning_reid.errors import InputError, MissingPackageError
 
@@ -168,16 +168,6 @@ def test_more_rows_than_are_read_at_a_time(tmp_path):
     assert list(read.samples.further["frame"]) == [row[3] for row in rows]
     assert read.splits.tolist() == [i % 3 for i in range(5000)]
     assert read.place(4999) == "line 5001"
-
-
-def test_select_is_take(tmp_path, monkeypatch):
-    monkeypatch.setattr("lightning_reid.data.manifest._MOVED", 7)
-    lines = [f"{i}.jpg,c{i % 3},p{i % 4},t{i % 5},{i}" for i in range(50)]
-    names = "path,camera,identity,tracklet,frame"
-    samples = read_manifest(write(tmp_path / "crops.csv", names, *lines)).samples
-    for rows in (np.arange(0, 50, 3), np.arange(49, 20, -1), np.arange(0)):
-        assert select(samples, rows) == samples.take(rows)
-        assert select(samples, rows).further == samples.take(rows).further
 
 
 # what is refused

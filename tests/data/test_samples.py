@@ -36,6 +36,16 @@ def test_strings_are_what_a_list_of_them_is(ours, others):
         assert list(packed.take(np.array([0, -1, 0]))) == [ours[0], ours[-1], ours[0]]
 
 
+@given(STRINGS.filter(len), st.lists(st.integers(0, 99), max_size=30))
+def test_strings_taken_block_by_block_are_those_of_a_list(values, places):
+    rows = [place % len(values) for place in places]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lightning_reid.data.strings._MOVED", 7)
+        taken = Strings(values).take(np.array(rows, dtype=np.int64))
+    assert list(taken) == [values[i] for i in rows]
+    assert list(taken + Strings(values)) == [*taken, *values]
+
+
 def test_file_names_that_are_no_utf8_are_kept():
     name = b"caf\xe9.jpg".decode("utf-8", "surrogateescape")
     assert Strings([name])[0] == name

@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -13,7 +12,6 @@ from lightning_reid.data import Sample
 from lightning_reid.errors import InputError
 from lightning_reid.inspection import inspect
 from lightning_reid.inspection.counts import by_camera, by_split
-from lightning_reid.inspection.dataset import Listing, has_match
 
 
 def found(inspection, severity=None):
@@ -148,24 +146,6 @@ def test_queries_without_a_match(listed_images, sound, crowd):
     assert finding.found.startswith("2 of 8 queries")
     assert finding.details == ("lost_20_c1_0.png", "nobody_21_c2_0.png")
     assert "2 of 6 test identities are seen by one camera only" in finding.found
-
-
-def test_matches_are_those_that_the_test_counts(listed_images, crowd):
-    """As in ``num_valid_queries``, over random lists."""
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        splits = {
-            split: [
-                Sample(f"{split}{i}", f"c{rng.integers(3)}", int(rng.integers(6))) for i in range(n)
-            ]
-            for split, n in {"train": 3, "query": 9, "gallery": 8}.items()
-        }
-        listing = Listing.of(listed_images(splits, on_error="skip"))
-        wanted = [
-            any(g.identity == q.identity and g.camera != q.camera for g in splits["gallery"])
-            for q in splits["query"]
-        ]
-        assert has_match(listing)[3:12].tolist() == wanted
 
 
 def test_no_query_with_a_match_is_an_error_that_fit_would_meet(listed_images, sound):
