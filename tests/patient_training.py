@@ -16,9 +16,11 @@ from lightning_reid import O2CAP, Market1501
 from lightning_reid.clustering import DensityClusterer
 from lightning_reid.errors import InputError
 
+COLLECTIVE = 25  # seconds; on a busy machine processes need some to meet
+
 
 class SlowClusterer(DensityClusterer):
-    """Takes longer than a collective may; counts its calls and the rows it searched."""
+    """At first takes longer than a collective may; counts its calls and the rows it searched."""
 
     calls = 0
     searched = 0
@@ -29,7 +31,8 @@ class SlowClusterer(DensityClusterer):
 
     def cluster(self, features, cameras, neighbors):
         SlowClusterer.calls += 1
-        time.sleep(float(sys.argv[3]))
+        if SlowClusterer.calls == 1:
+            time.sleep(float(sys.argv[3]))
         if sys.argv[4:] == ["fail"]:
             raise InputError("nothing to be found here")
         return super().cluster(features, cameras, neighbors)
@@ -37,7 +40,7 @@ class SlowClusterer(DensityClusterer):
 
 def main():
     pl.seed_everything(0, verbose=False)
-    strategy = DDPStrategy(process_group_backend="gloo", timeout=timedelta(seconds=10))
+    strategy = DDPStrategy(process_group_backend="gloo", timeout=timedelta(seconds=COLLECTIVE))
     trainer = pl.Trainer(
         accelerator="cpu",
         devices=2,

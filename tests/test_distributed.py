@@ -61,7 +61,7 @@ def patient_training(persons, folder, *options):
 
 
 def test_ranks_share_the_search_and_wait_for_the_clusters(persons, tmp_path):
-    finished = patient_training(persons, tmp_path, "12")
+    finished = patient_training(persons, tmp_path, "27")  # longer than a collective may take
     assert finished.returncode == 0, finished.stderr
     first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in (0, 1))
     assert torch.equal(first["labels"], second["labels"])

@@ -89,6 +89,7 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(name, whole, persons, tmp_pat
     # at any other moment; perhaps it is done by then
     assert run.go_on(kill_after=rng.uniform(0.05, 0.7) * seconds) or run.go_on()
     assert_same_run(run.folder, expected)
+    print(f"{name}: killed {run.kills} times, recovered")
 
 
 def test_a_resumed_run_needs_its_source_model_no_more(persons, tmp_path):
@@ -125,3 +126,4 @@ def test_many_kills_at_random_moments(name, workers, whole, persons, tmp_path):
     assert done or run.go_on()
     assert run.kills >= 2
     assert_same_run(run.folder, expected)
+    print(f"{name}, {workers} workers: killed {run.kills} times, recovered")
