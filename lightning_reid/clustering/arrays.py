@@ -27,13 +27,16 @@ def feature_rows(features: NDArray[Any] | Tensor) -> Tensor:
         The (N, D) features, detached; memory is shared where possible.
 
     Raises:
-        ValueError: If the features are not 2-D, are empty, or hold NaN or infinite values.
+        ValueError: If the features are not 2-D, are complex or empty, or hold NaN or infinite
+            values.
         InputError: If they have to be copied and that takes more memory than is free.
     """
     if isinstance(features, Tensor):
+        _require_real(features.is_complex())
         rows = features.detach().to(torch.float32).contiguous()
     else:
         array = np.asarray(features)
+        _require_real(np.iscomplexobj(array))
         what, needed = f"A float32 copy of features {array.shape}", 4 * array.size
         # writable, as tensors are: a memory-mapped file is copied
         if array.dtype != np.float32 or not array.flags.carray:
@@ -75,6 +78,11 @@ def same_kind(result: Tensor, given: Array) -> Array:
     if isinstance(given, Tensor):
         return result.to(given.device)
     return result.cpu().numpy()
+
+
+def _require_real(is_complex: bool) -> None:
+    if is_complex:
+        raise ValueError("features must be real numbers, not complex ones")
 
 
 def _require_finite(rows: Tensor) -> None:

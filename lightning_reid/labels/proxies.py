@@ -24,15 +24,19 @@ def split_by_camera(
         camera by camera, without gaps; -1 stays -1.
 
     Raises:
-        ValueError: if the two differ in length.
+        ValueError: if the two differ in length, or are no integers.
 
     Example:
         >>> split_by_camera([0, 0, 1, -1, 0], [2, 0, 1, 1, 2])
         array([ 1,  0,  2, -1,  1])
     """
     labels, cameras = np.asarray(labels), np.asarray(cameras)
-    if labels.shape != cameras.shape:
+    if labels.shape != cameras.shape or labels.ndim != 1:
         raise ValueError(f"{labels.shape} labels for {cameras.shape} cameras")
+    if len(labels) and not all(np.issubdtype(a.dtype, np.integer) for a in (labels, cameras)):
+        raise ValueError(
+            f"labels and cameras must be integers, not {labels.dtype}, {cameras.dtype}"
+        )
     proxies = np.full(len(labels), OUTLIER, dtype=np.int64)
     inlier = labels != OUTLIER
     pairs = np.stack([labels[inlier], cameras[inlier]], axis=1)

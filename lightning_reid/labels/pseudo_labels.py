@@ -49,6 +49,8 @@ class PseudoLabels:
             raise ValueError(
                 f"hard labels are (N,) int64, got {tuple(self.hard.shape)} {self.hard.dtype}"
             )
+        if len(self.hard) and int(self.hard.min()) < OUTLIER:
+            raise ValueError(f"hard labels are from -1 (an outlier) on, not {int(self.hard.min())}")
         if self.proxies is not None and (
             self.proxies.shape != self.hard.shape or self.proxies.dtype != torch.int64
         ):

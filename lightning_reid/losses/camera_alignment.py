@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from lightning_reid.losses.indices import require_indices
+
 
 def camera_entropy_weights(
     labels: Tensor | npt.NDArray[Any], cameras: Tensor | npt.NDArray[Any]
@@ -24,9 +26,13 @@ def camera_entropy_weights(
 
     Returns:
         ``(C,)`` float32 on the device of ``labels``; C is one more than the highest label.
+
+    Raises:
+        ValueError: if both are not as many whole numbers.
     """
     labels = torch.as_tensor(labels)
     cameras = torch.as_tensor(cameras, device=labels.device)
+    require_indices(len(cameras), labels=labels, cameras=cameras)
     member = labels >= 0
     labels, cameras = labels[member].long(), cameras[member].long()
     if not len(labels):

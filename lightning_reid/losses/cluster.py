@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from lightning_reid.losses.indices import require_indices
+
 
 def cluster_contrastive_loss(
     embeddings: Tensor,
@@ -26,7 +28,12 @@ def cluster_contrastive_loss(
 
     Returns:
         Scalar.
+
+    Raises:
+        ValueError: if labels are not so many whole numbers.
+        IndexError: on the CPU, if a label is none of the centroids', such as -1 of an outlier.
     """
+    require_indices(len(embeddings), labels=labels)
     logits = embeddings @ centroids.detach().T / temperature
     if class_weights is None:
         return cross_entropy(logits, labels)

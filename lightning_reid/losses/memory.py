@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from lightning_reid.losses.indices import require_indices
+
 
 @torch.no_grad()
 def update_memory(
@@ -28,7 +30,11 @@ def update_memory(
 
     Returns:
         A new ``(P, D)`` tensor with unit rows; ``memory`` itself is left as it was.
+
+    Raises:
+        ValueError: if targets are not so many whole numbers.
     """
+    require_indices(len(embeddings), targets=targets)
     memory = memory.clone()
     embeddings = embeddings.detach().to(memory.dtype)
     member = targets >= 0

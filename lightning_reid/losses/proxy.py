@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_reid.losses.indices import require_indices
+
 _NEVER = float("-inf")
 
 
@@ -30,7 +32,8 @@ def offline_proxy_loss(
 
     Args:
         embeddings: ``(B, D)`` unit rows; the only argument with a gradient.
-        clusters: cluster of every image, ``(B,)``.
+        clusters: cluster of every image, ``(B,)``; the loss is NaN if a cluster has no proxy, as an
+            outlier's has not: leave these out.
         cameras: camera of every image, ``(B,)``.
         proxies: the memory, ``(P, D)`` unit rows.
         proxy_clusters: cluster of every proxy, ``(P,)``.
@@ -40,7 +43,12 @@ def offline_proxy_loss(
 
     Returns:
         Scalar.
+
+    Raises:
+        ValueError: if shapes disagree, or clusters, proxies or cameras are no whole numbers.
     """
+    require_indices(len(embeddings), clusters=clusters, cameras=cameras)
+    require_indices(len(proxies), proxy_clusters=proxy_clusters)
     if similarity is None:
         similarity = embeddings @ proxies.detach().T
     positive = clusters[:, None] == proxy_clusters[None]
@@ -85,7 +93,12 @@ def online_proxy_loss(
 
     Returns:
         Scalar.
+
+    Raises:
+        ValueError: if shapes disagree, or clusters, proxies or cameras are no whole numbers.
     """
+    require_indices(len(embeddings), own_proxies=own_proxies, cameras=cameras)
+    require_indices(len(proxies), proxy_cameras=proxy_cameras)
     proxies = proxies.detach()
     if similarity is None:
         similarity = embeddings @ proxies.T
@@ -123,7 +136,8 @@ def association_scores(
         similarity = embeddings @ proxies.T
     # images share proxies: score each proxy of the batch once
     batch_proxies, which = torch.unique(own_proxies, return_inverse=True)
-    return balance * similarity + (1 - balance) * (proxies[batch_proxies] @ proxies.T)[which]
+    own = proxies.index_select(0, batch_proxies)  # which refuses -1, where [-1] is the last one
+    return balance * similarity + (1 - balance) * (own @ proxies.T)[which]
 
 
 def intra_camera_proxy_loss(
@@ -148,7 +162,12 @@ def intra_camera_proxy_loss(
 
     Returns:
         Scalar.
+
+    Raises:
+        ValueError: if shapes disagree, or clusters, proxies or cameras are no whole numbers.
     """
+    require_indices(len(embeddings), own_proxies=own_proxies, cameras=cameras)
+    require_indices(len(proxies), proxy_cameras=proxy_cameras)
     if similarity is None:
         similarity = embeddings @ proxies.detach().T
     same_camera = cameras[:, None] == proxy_cameras[None]
@@ -167,6 +186,7 @@ def sum_of_camera_means(losses: Tensor, cameras: Tensor) -> Tensor:
     Returns:
         Scalar; 0 for an empty batch.
     """
+    require_indices(len(losses), cameras=cameras)
     count = torch.bincount(cameras)[cameras]
     return (losses / count).sum()
 
