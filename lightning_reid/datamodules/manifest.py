@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pytorch_lightning.utilities import rank_zero_warn
 
 from lightning_reid.data import Samples
 from lightning_reid.data.file_pattern import FolderTable
@@ -210,6 +211,11 @@ class ManifestData(ReIDDataModule):
             raise InputError(
                 f"{self.root}, {manifest.place(row)}: a {SPLITS[splits[row]]} image without an "
                 "identity, which others have; name people whom no query shows, too"
+            )
+        if (tested & unknown).any():
+            rank_zero_warn(
+                f"{int(tested.sum())} query and gallery images in {self.root} have no identities: "
+                "there is no test; add a column identity to test on them"
             )
 
     def _why_none(self, split: Split) -> str:

@@ -5,6 +5,7 @@ import torch
 
 from lightning_reid import Market1501, PseudoLabels, ReIDDataModule, SyntheticPersons
 from lightning_reid.data import Sample
+from lightning_reid.errors import InputError
 
 
 def market(root, **kwargs):
@@ -121,3 +122,14 @@ def test_persons_are_drawn_once(tmp_path):
     other = SyntheticPersons(tmp_path / "persons", num_distractors=2, **settings)
     with pytest.raises(ValueError, match="persons"):
         other.prepare_data()
+
+
+def test_more_processes_than_images_are_refused(persons):
+    data = market(persons)
+    data.setup("fit")
+    count = len(data.train_samples)
+    data._ranks = lambda: {"num_replicas": count, "rank": count - 1}
+    assert [batch["index"].tolist() for batch in data.label_dataloader()] == [[count - 1]]
+    data._ranks = lambda: {"num_replicas": count + 1, "rank": 0}
+    with pytest.raises(InputError, match=rf"{count} images cannot be shared by {count + 1}"):
+        data.label_dataloader()

@@ -285,7 +285,9 @@ def test_test_images_without_identities(crops):
     def split(camera, person, *_):
         return {"p0": "query", "p1": "gallery"}.get(person, "train")
 
-    made = ready(with_splits(crops, split, COLUMNS[:2]), "fit")  # is enough to train
+    file = with_splits(crops, split, COLUMNS[:2])
+    with pytest.warns(UserWarning, match="query and gallery images in .* have no identities"):
+        made = ready(file, "fit")  # is enough to train
     assert not made.has_test
     with pytest.raises(InputError, match="query images in .* have no identities to test against"):
         made.setup("test")
