@@ -126,6 +126,11 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         return True
 
     @property
+    def protocol(self) -> Literal["market", "cuhk03"]:
+        """How a test counts unless told, see :class:`~lightning_reid.metrics.Evaluation`."""
+        return "market"
+
+    @property
     def validation_name(self) -> str:
         """Under which name ``validate`` and the validation during ``fit`` report."""
         return "test_monitor"
@@ -378,7 +383,14 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         return max(1, len(self.train_samples) // (self.batch_size * world_size))
 
     def _eval_loader(self, dataset: Dataset[Any]) -> DataLoader[dict[str, Any]]:
-        return self._loader(dataset, ShardSampler(dataset, **self._ranks()), self.eval_batch_size)
+        ranks = self._ranks()
+        count = len(dataset)  # type: ignore[arg-type]
+        if count < ranks["num_replicas"]:
+            raise InputError(
+                f"{count} images cannot be shared by {ranks['num_replicas']} processes: take fewer "
+                "(--trainer.devices)"
+            )
+        return self._loader(dataset, ShardSampler(dataset, **ranks), self.eval_batch_size)
 
     def _loader(
         self,

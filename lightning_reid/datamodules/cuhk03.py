@@ -40,6 +40,9 @@ class CUHK03(Market1501):
     query and 5,332 gallery images (detected) or 7,368, 1,400 and 5,328 (labeled). ``cuhk-03.mat``,
     the form in which the images were first given out, and its twenty older divisions are not read.
 
+    The new protocol is evaluated as Market-1501 is. A gallery with a single image of each identity
+    belongs to the older divisions: ``--model.evaluation.protocol cuhk03``.
+
     It is never downloaded: the images are asked for at the Chinese University of Hong Kong
     (www.ee.cuhk.edu.hk/~xgwang/CUHK_identification.html), the new protocol is described at
     github.com/zhunzhong07/person-re-ranking; published for research, further terms are not known

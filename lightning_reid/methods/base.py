@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -18,7 +19,7 @@ from lightning_reid.clustering.clusterers import Clusterer
 from lightning_reid.datamodules.base import Supervision
 from lightning_reid.errors import InputError
 from lightning_reid.labels import PseudoLabels
-from lightning_reid.metrics import RetrievalMetrics
+from lightning_reid.metrics import Evaluation, RetrievalMetrics
 from lightning_reid.models import EmbeddingNetwork, divide_batch
 
 Batch = dict[str, Tensor]
@@ -50,6 +51,8 @@ class ReIDModule(pl.LightningModule, ABC):
         warmup_epochs: epochs over which the rate rises linearly from a hundredth; 10 in O2CAP.
         milestones: epochs after which the rate is multiplied by ``gamma``; 20 and 40 in O2CAP.
         gamma: see ``milestones``.
+        evaluation: what validation and test report; by default retrieval with the embeddings as
+            they are and camera-normalised.
 
     Attributes:
         supervision: what the method may know about who is on the training images, see
@@ -75,6 +78,7 @@ class ReIDModule(pl.LightningModule, ABC):
         warmup_epochs: int = 10,
         milestones: Sequence[int] = (20, 40),
         gamma: float = 0.1,
+        evaluation: Evaluation | None = None,
     ) -> None:
         super().__init__()
         # a module cannot be written to a checkpoint as a plain value
@@ -91,7 +95,8 @@ class ReIDModule(pl.LightningModule, ABC):
         self.warmup_epochs = warmup_epochs
         self.milestones = tuple(milestones)
         self.gamma = gamma
-        self.retrieval = RetrievalMetrics(normalize_cameras=True)
+        self.evaluation = self._keep_evaluation(evaluation or Evaluation())
+        self.retrieval = RetrievalMetrics(**vars(self.evaluation))
         self.labels: PseudoLabels | None = None
         self._clusterers: list[Clusterer] = []
         self._images: Tensor | None = None
@@ -144,16 +149,18 @@ class ReIDModule(pl.LightningModule, ABC):
             clusterer.require_packages()
 
     def setup(self, stage: str) -> None:
-        """Check what ``fit`` needs.
+        """Take the data set's protocol of evaluation; check what ``fit`` needs.
 
         Raises:
             InputError: if the data module lacks something, or the groups of batch norm fit neither
                 the batch nor the Trainer.
         """
+        datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
+        protocol = self.evaluation.protocol or getattr(datamodule, "protocol", None)
+        self.retrieval.evaluation = replace(self.evaluation, protocol=protocol)
         if stage != "fit":
             return
         self.check_requirements()
-        datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
         missing = [name for name in self.datamodule_needs if not hasattr(datamodule, name)]
         if missing:
             raise InputError(
@@ -194,6 +201,15 @@ class ReIDModule(pl.LightningModule, ABC):
         self.hparams[name] = clusterer.settings()
         self._clusterers.append(clusterer)
         return clusterer
+
+    def _keep_evaluation(self, evaluation: Evaluation | Mapping[str, Any]) -> Evaluation:
+        """Take what to report, or its settings from a checkpoint; checkpoints keep its settings."""
+        if isinstance(evaluation, Mapping):
+            evaluation = Evaluation.from_settings(evaluation)
+        if not isinstance(evaluation, Evaluation):
+            raise TypeError(f"evaluation must be an Evaluation, not {evaluation!r}")
+        self.hparams["evaluation"] = evaluation.settings()
+        return evaluation
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimizer, with linear warm-up and steps, by epochs."""

@@ -1,5 +1,7 @@
 """Numbers to judge a model by: retrieval and cluster quality."""
 
+from lightning_reid.metrics.collected import Collected
+from lightning_reid.metrics.evaluation import Evaluation
 from lightning_reid.metrics.functional import (
     CameraPairTable,
     Expansion,
@@ -19,11 +21,12 @@ from lightning_reid.metrics.functional import (
     soft_label_accuracy,
     verification_rates,
 )
-from lightning_reid.metrics.retrieval import Collected, RetrievalMetrics
+from lightning_reid.metrics.retrieval import RetrievalMetrics
 
 __all__ = [
     "CameraPairTable",
     "Collected",
+    "Evaluation",
     "Expansion",
     "QueryScores",
     "Reranking",

@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.nn.functional import normalize
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from lightning_reid.clustering.normalization import camera_normalize
-from lightning_reid.errors import require, require_one_of
-from lightning_reid.metrics.functional.bootstrap import bootstrap_interval
+from lightning_reid.metrics.collected import Collected
+from lightning_reid.metrics.evaluation import Evaluation
 from lightning_reid.metrics.functional.expansion import Expansion, expand_queries
 from lightning_reid.metrics.functional.images import Images
 from lightning_reid.metrics.functional.reranking import Reranking
-from lightning_reid.metrics.functional.retrieval import ProtocolName, mean_values, query_values
-
-
-@dataclass(frozen=True)
-class Collected:
-    """Everything a :class:`RetrievalMetrics` has seen, once each, in order of ``index``."""
-
-    embeddings: Tensor
-    identities: Tensor
-    cameras: Tensor
-    is_query: Tensor
-    index: Tensor
+from lightning_reid.metrics.functional.retrieval import ProtocolName, distances_between
+from lightning_reid.metrics.numbers import ranking_numbers
+from lightning_reid.metrics.share import Share
 
 
 class RetrievalMetrics(Metric):
@@ -41,25 +31,31 @@ class RetrievalMetrics(Metric):
     queries; the numbers do not depend on how many there are.
 
     Args:
-        ranks: ranks of the CMC curve to report.
-        normalize_cameras: also report every number for camera-normalised embeddings (see
-            :func:`~lightning_reid.clustering.camera_normalize`), under ``camera_normalized/...``.
-        expand: also report every number for expanded queries (see
-            :func:`~lightning_reid.metrics.expand_queries`), under ``expanded/...``; True takes the
-            defaults of :class:`~lightning_reid.metrics.Expansion`.
-        rerank: also report every number for k-reciprocal re-ranking, under ``reranked/...``; True
-            takes the defaults of :class:`~lightning_reid.metrics.Reranking`.
-        protocol: "market" or "cuhk03", as for the function.
-        cross_camera_only: ignore all gallery images of the query's camera.
-        confidence: also report, as ``<name>_low`` and ``<name>_high``, the bootstrap interval over
-            queries that holds so much of the resampled means, such as 0.95 (see
-            :func:`~lightning_reid.metrics.bootstrap_interval`).
+        ranks: as for :class:`~lightning_reid.metrics.Evaluation`, which tells what is reported; so
+            are the others up to ``verification``.
+        normalize_cameras: as there, but False.
+        expand: as there.
+        rerank: as there.
+        protocol: as there; None is "market".
+        cross_camera_only: as there.
+        confidence: as there.
+        open_set: as there.
+        verification: as there.
         kwargs: as for :class:`torchmetrics.Metric`.
 
     Raises:
-        ValueError: in ``update``, if the arguments differ in length.
-        InputError: if a setting is out of its range; in ``compute``, if an embedding is NaN or
-            infinite.
+        InputError: if a setting is out of its range; in ``update``, if the arguments differ in
+            length or are not of the type that they should be; in ``compute``, if an embedding is
+            NaN or infinite.
+
+    Example:
+        >>> metric = RetrievalMetrics(ranks=[1])
+        >>> rows = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+        >>> people, cameras = torch.tensor([4, 4, 5]), torch.tensor([0, 1, 1])
+        >>> is_query = torch.tensor([True, False, False])
+        >>> metric.update(rows, people, cameras, is_query, index=torch.arange(3))
+        >>> metric.compute()
+        {'mAP': 1.0, 'mINP': 1.0, 'rank1': 1.0, 'num_valid_queries': 1.0}
     """
 
     full_state_update = False
@@ -77,22 +73,25 @@ class RetrievalMetrics(Metric):
         normalize_cameras: bool = False,
         expand: bool | Expansion = False,
         rerank: bool | Reranking = False,
-        protocol: ProtocolName = "market",
+        protocol: ProtocolName | None = None,
         cross_camera_only: bool = False,
         confidence: float | None = None,
+        open_set: bool | Sequence[float] = False,
+        verification: bool | Sequence[float] = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        require("the smallest rank", min(ranks, default=1), 1)
-        require_one_of("protocol", protocol, ("market", "cuhk03"))
-        require("confidence", confidence or 0, 0, 1)
-        self.ranks = tuple(ranks)
-        self.normalize_cameras = normalize_cameras
-        self.expand = expand
-        self.rerank = rerank
-        self.protocol = protocol
-        self.cross_camera_only = cross_camera_only
-        self.confidence = confidence
+        self.evaluation = Evaluation(
+            ranks,
+            normalize_cameras,
+            expand,
+            rerank,
+            protocol,
+            cross_camera_only,
+            confidence,
+            open_set,
+            verification,
+        )
         for field in fields(Collected):
             self.add_state(field.name, default=[], dist_reduce_fx="cat")
 
@@ -107,18 +106,19 @@ class RetrievalMetrics(Metric):
         """Add a batch.
 
         Args:
-            embeddings: ``(B, D)``.
-            identities: ``(B,)``.
-            cameras: ``(B,)``.
+            embeddings: ``(B, D)`` of floating point; compared in float32, or float64 if they are.
+            identities: ``(B,)`` integers.
+            cameras: ``(B,)`` integers from 0.
             is_query: ``(B,)`` bool; the others are gallery.
-            index: ``(B,)``, position in the evaluation set; tells repeated images.
+            index: ``(B,)`` integers, position in the evaluation set; tells repeated images.
         """
-        columns = Collected(embeddings.detach().float(), identities, cameras, is_query, index)
-        lengths = {name: len(column) for name, column in vars(columns).items()}
-        if len(set(lengths.values())) != 1:
-            raise ValueError(f"arguments differ in length: {lengths}")
-        for name, column in vars(columns).items():
-            getattr(self, name).append(column)
+        Collected(embeddings, identities, cameras, is_query, index).require_columns()
+        precise = torch.promote_types(embeddings.dtype, torch.float32)
+        self.embeddings.append(embeddings.detach().to(precise))
+        self.identities.append(identities)
+        self.cameras.append(cameras)
+        self.is_query.append(is_query)
+        self.index.append(index)
 
     def collect(self) -> Collected:
         """What was seen so far by this process (by all of them, inside ``compute``)."""
@@ -136,52 +136,35 @@ class RetrievalMetrics(Metric):
     def compute(self) -> dict[str, float]:
         """All numbers, named as :func:`~lightning_reid.metrics.retrieval_metrics` names them."""
         seen = self.collect()
-        numbers = self._compare(seen.embeddings, seen)
-        if self.normalize_cameras:
+        numbers = self._compare(seen)
+        if self.evaluation.normalize_cameras:
             normalized = camera_normalize(seen.embeddings, seen.cameras)
-            numbers |= _under("camera_normalized", self._compare(normalized, seen))
+            others = self._compare(replace(seen, embeddings=normalized))
+            numbers |= _under("camera_normalized", others)
         return numbers
 
-    def _compare(self, embeddings: Tensor, seen: Collected) -> dict[str, float]:
-        """Rank these embeddings in all the ways that were asked for."""
-        query, gallery = (
-            Images(embeddings[rows], seen.identities[rows], seen.cameras[rows])
-            for rows in (_places(seen.is_query), _places(~seen.is_query))
-        )
+    def _compare(self, seen: Collected) -> dict[str, float]:
+        """Rank the embeddings in all the ways that were asked for."""
+        sides = seen.sides()
+        query, gallery = Images(*sides[::2]), Images(*sides[1::2])
+        query.require_finite("query")
+        gallery.require_finite("gallery")
+        expand, rerank = self.evaluation.expand, self.evaluation.rerank
         numbers = self._numbers(query, gallery)
-        if self.expand is not False and len(query) and len(gallery):
-            expanded = self._numbers(*_expanded(query, gallery, self.expand))
+        if expand is not False and len(query) and len(gallery):
+            expanded = self._numbers(*_expanded(query, gallery, expand))
             numbers |= _under("expanded", expanded)
-        if self.rerank is not False:
-            numbers |= _under("reranked", self._numbers(query, gallery, self.rerank))
+        if rerank is not False:
+            numbers |= _under("reranked", self._numbers(query, gallery, rerank))
         return numbers
 
     def _numbers(
         self, query: Images, gallery: Images, rerank: bool | Reranking = False
     ) -> dict[str, float]:
-        query.require_finite("query")
-        gallery.require_finite("gallery")
-        share = self._share()
-        values = query_values(
-            query, gallery, self.ranks, rerank, self.protocol, self.cross_camera_only, share
-        )
-        if share[1] > 1:
-            table = torch.stack(list(values.values()))
-            dist.all_reduce(table, group=self.process_group)
-            values = dict(zip(values, table, strict=True))
-        numbers = mean_values(values)
-        if self.confidence is not None:
-            valid = values.pop("valid") > 0
-            for name, column in values.items():
-                interval = bootstrap_interval(column[valid], confidence=self.confidence)
-                numbers[f"{name}_low"], numbers[f"{name}_high"] = interval
-        return numbers
-
-    def _share(self) -> tuple[int, int]:
-        """Which share of how many is this process's; all of them have the same images."""
-        if self._is_synced and dist.is_available() and dist.is_initialized():
-            return dist.get_rank(self.process_group), dist.get_world_size(self.process_group)
-        return 0, 1
+        """All numbers of one ranking."""
+        share = Share.among(self.process_group) if self._is_synced else Share()
+        distances = distances_between(query, gallery, rerank)
+        return ranking_numbers(query, gallery, distances, self.evaluation, share)
 
 
 def _whole(state: list[Tensor] | Tensor) -> Tensor:
@@ -191,17 +174,12 @@ def _whole(state: list[Tensor] | Tensor) -> Tensor:
 
 
 def _under(prefix: str, numbers: dict[str, float]) -> dict[str, float]:
-    """The same numbers under longer names, less the number of queries, which is known."""
-    return {f"{prefix}/{k}": v for k, v in numbers.items() if not k.endswith("num_valid_queries")}
-
-
-def _places(flags: Tensor) -> slice | Tensor:
-    """Where the flags are; a slice, which copies nothing, if they stand together."""
-    places = flags.nonzero().flatten()
-    if len(places) == 0:
-        return slice(0)
-    first, last = int(places[0]), int(places[-1])
-    return slice(first, last + 1) if last - first + 1 == len(places) else places
+    """The same numbers under longer names, less the counts, which are known."""
+    return {
+        f"{prefix}/{name}": value
+        for name, value in numbers.items()
+        if not name.rpartition("/")[2].startswith("num_")
+    }
 
 
 def _expanded(query: Images, gallery: Images, settings: bool | Expansion) -> tuple[Images, Images]:

@@ -1,6 +1,6 @@
-"""Evaluates images in several processes, each with a part of them, as ranks do.
+"""Evaluates images in two and in three processes, each with a part of them, as ranks do.
 
-python share_evaluation.py COLUMNS.npz RESULT.json NUMBER_OF_PROCESSES
+python share_evaluation.py COLUMNS.npz RESULT.json
 """
 
 import json
@@ -11,13 +11,22 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+RULES = (("market", False), ("cuhk03", False), ("market", True))
+GROUPS = (2, 3)
+BLOCKS = {
+    "retrieval": "_BLOCK_ELEMENTS",
+    "single_shot": "_BLOCK_ENTRIES",
+    "verification": "_BLOCK_ENTRIES",
+}
 
-def evaluate(rank, world_size, columns):
+
+def evaluate(rank, world_size, columns, group=None):
     """All numbers, blocks that this rank scored, and images that it has; they go round in turn."""
-    from lightning_reid import RetrievalMetrics
-    from lightning_reid.metrics.functional import retrieval, single_shot
+    from lightning_reid.metrics import RetrievalMetrics
+    from lightning_reid.metrics.functional import retrieval, single_shot, verification
 
-    retrieval._BLOCK_ELEMENTS = single_shot._BLOCK_ENTRIES = 1500
+    for module in (retrieval, single_shot, verification):
+        setattr(module, BLOCKS[module.__name__.rpartition(".")[2]], 1500)
     scored, score_block = [], retrieval.score_block
 
     def watched(block):
@@ -29,30 +38,41 @@ def evaluate(rank, world_size, columns):
     if rank == world_size - 1:
         rows = torch.cat([rows, torch.arange(5)])  # a sampler that pads
     numbers = {}
-    for protocol in ("market", "cuhk03"):
+    for protocol, cross_camera_only in RULES:
         metric = RetrievalMetrics(
-            normalize_cameras=True, expand=True, rerank=True, confidence=0.95, protocol=protocol
+            normalize_cameras=True,
+            expand=True,
+            rerank=True,
+            protocol=protocol,
+            cross_camera_only=cross_camera_only,
+            confidence=0.95,
+            open_set=True,
+            verification=[0.01, 0.2],
+            process_group=group,
         )
         for batch in rows.split(17):
             metric.update(*(column[batch] for column in columns))
-        numbers[protocol] = metric.compute()
+        numbers[f"{protocol} {cross_camera_only}"] = metric.compute()
     retrieval.score_block = score_block
     return {"numbers": numbers, "scored": len(scored), "kept": len(metric.collect().index)}
 
 
-def run(rank, columns_file, result, world_size):
-    store = dist.FileStore(f"{result}.store", world_size)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size)
+def run(rank, columns_file, result):
+    most = max(GROUPS)
+    store = dist.FileStore(f"{result}.store", most)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=most)
     columns = [torch.from_numpy(column) for column in np.load(columns_file).values()]
-    everyone = [None] * world_size
-    dist.all_gather_object(everyone, evaluate(rank, world_size, columns))
+    found = {}
+    for size in GROUPS:
+        group = dist.new_group(range(size))
+        own = evaluate(rank, size, columns, group) if rank < size else None
+        everyone = [None] * most
+        dist.all_gather_object(everyone, own)
+        found[size] = everyone[:size]
     if rank == 0:
-        Path(result).write_text(json.dumps(everyone))
+        Path(result).write_text(json.dumps(found))
     dist.destroy_process_group()
 
 
 if __name__ == "__main__":
-    columns_file, result, world_size = sys.argv[1:]
-    torch.multiprocessing.spawn(
-        run, (columns_file, result, int(world_size)), nprocs=int(world_size)
-    )
+    torch.multiprocessing.spawn(run, tuple(sys.argv[1:]), nprocs=max(GROUPS))

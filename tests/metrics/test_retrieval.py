@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,16 @@ from sklearn.metrics import average_precision_score
 
 from lightning_reid import RetrievalMetrics
 from lightning_reid.errors import InputError
-from lightning_reid.metrics import Expansion, Reranking, query_scores, retrieval_metrics
+from lightning_reid.metrics import (
+    Evaluation,
+    Expansion,
+    Reranking,
+    camera_pair_table,
+    open_set_rates,
+    query_scores,
+    retrieval_metrics,
+    verification_rates,
+)
 from lightning_reid.metrics.functional import retrieval as module
 from lightning_reid.metrics.functional.counted import SameIdentity
 from lightning_reid.metrics.functional.distances import EuclideanDistances
@@ -209,6 +220,10 @@ def spoilt(value):
         ({"gallery": spoilt(float("inf"))}, "1 gallery embeddings hold NaN .* row 1"),
         ({"gallery": spoilt(1e30)}, "1 gallery embeddings are too long for float32.* row 1"),
         ({"gallery_ids": ["a", "b"]}, "gallery_ids must be numbers"),
+        ({"gallery_ids": [0, 0.5]}, "gallery_ids must be whole numbers.* not torch.float64"),
+        ({"query_cameras": [float("nan")]}, "query_cameras must be whole numbers"),
+        ({"query": torch.ones(1, 4).long()}, "query embeddings must be floating point, not torch"),
+        ({"gallery": [[1, 0, 0, 0], [0, 0, 0, 0]]}, "gallery embeddings must be floating point"),
         ({"protocol": "viper"}, "protocol must be one of market, cuhk03"),
     ],
 )
@@ -267,7 +282,7 @@ def test_queries_between_gallery_images():
 
 
 @pytest.mark.parametrize(
-    "options", [{"protocol": "cuhk03"}, {"cross_camera_only": True}, {"ranks": (2, 7)}]
+    "options", [{"protocol": "cuhk03"}, {"cross_camera_only": True}, {"ranks": [2, 7]}]
 )
 def test_class_takes_the_options_of_the_function(options):
     problem = random_problem(1)
@@ -333,10 +348,81 @@ def test_update_checks_lengths():
         RetrievalMetrics().update(torch.ones(2, 3), *(torch.ones(1) for _ in range(4)))
 
 
-@pytest.mark.parametrize("settings_", [{"ranks": (0,)}, {"protocol": "viper"}, {"confidence": 1.5}])
-def test_class_refuses_bad_settings(settings_):
-    with pytest.raises(InputError):
-        RetrievalMetrics(**settings_)
+@pytest.mark.parametrize("cross_camera_only", [False, True])
+@pytest.mark.parametrize("rerank", [False, True])
+def test_rates_of_the_functions_on_request(cross_camera_only, rerank):
+    problem = random_problem(1, num_ids=6)
+    problem[2][:9] += 50  # people who are not in the gallery
+    options = {"rerank": rerank, "cross_camera_only": cross_camera_only}
+    metric = RetrievalMetrics(open_set=[0.2, 0.5], verification=[0.03, 0.3], **options)
+    metric.update(*columns_of(problem))
+    result = metric.compute()
+    expected = open_set_rates(*problem, [0.2, 0.5], **options)
+    expected |= verification_rates(*problem, [0.03, 0.3], **options)
+    assert expected.pop("num_known_queries") == result["num_valid_queries"]
+    counts = {name: expected.pop(name) for name in list(expected) if name.startswith("num_")}
+    assert {name: result[name] for name in counts} == counts
+    prefix = "reranked/" if rerank else ""
+    assert {name: result[prefix + name] for name in expected} == pytest.approx(expected)
+    assert not np.isnan(list(result.values())).any()
+    assert not any("/num_" in name for name in result)
+
+
+def test_rates_on_request_are_those_of_the_functions_by_default():
+    metric = RetrievalMetrics(open_set=True, verification=True)
+    metric.update(*columns_of(random_problem(1)))
+    names = {"dir@0.01", "dir@0.1", "tpr@0.0001", "tpr@0.001", "tpr@0.01"}
+    assert {name for name in metric.compute() if "@" in name} == names
+
+
+def test_what_was_collected_goes_into_every_function():
+    problem = random_problem(1)
+    columns = columns_of(problem)
+    metric = RetrievalMetrics()
+    mixed = torch.randperm(230, generator=torch.Generator().manual_seed(0))
+    metric.update(*(column[mixed] for column in columns))
+    seen = metric.collect()
+    assert retrieval_metrics(*seen.sides()) == metric.compute()
+    first = query_scores(*seen.sides()).first_match
+    assert torch.equal(first, query_scores(*problem).first_match)
+    table = camera_pair_table(*seen.sides()).metrics["mAP"]
+    torch.testing.assert_close(table, camera_pair_table(*problem).metrics["mAP"], equal_nan=True)
+    assert seen.sides()[0].data_ptr() == seen.embeddings.data_ptr()  # not a copy
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"ranks": (0,)}, "the smallest rank must be at least 1, not 0"),
+        ({"protocol": "viper"}, "protocol must be one of market, cuhk03"),
+        ({"confidence": 1.5}, "confidence must be from 0 to 1"),
+        ({"open_set": [0.1, 2]}, "a rate of open_set must be from 0 to 1, not 2"),
+        ({"verification": [-0.1]}, "a rate of verification must be from 0 to 1"),
+    ],
+)
+@pytest.mark.parametrize("kind", [RetrievalMetrics, Evaluation])
+def test_refuses_bad_settings(kind, wrong, message):
+    with pytest.raises(InputError, match=message):
+        kind(**wrong)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.builds(
+        Evaluation,
+        ranks=st.lists(st.integers(1, 50), max_size=3),
+        expand=st.booleans() | st.builds(Expansion, k=st.integers(1, 9)),
+        rerank=st.booleans() | st.builds(Reranking, k1=st.integers(1, 9)),
+        protocol=st.sampled_from([None, "market", "cuhk03"]),
+        confidence=st.none() | st.floats(0, 1),
+        open_set=st.booleans() | st.lists(st.floats(0, 1), max_size=2),
+    )
+)
+def test_settings_are_plain_and_come_back(evaluation):
+    plain = evaluation.settings()
+    assert json.loads(json.dumps(plain)) == plain
+    assert Evaluation.from_settings(plain) == evaluation
+    assert Evaluation.from_settings({"rerank": {"k1": 9}}) == Evaluation(rerank=Reranking(k1=9))
 
 
 def test_class_names_bad_embeddings():

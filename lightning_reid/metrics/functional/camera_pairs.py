@@ -29,7 +29,13 @@ class CameraPairTable:
         gallery_cameras: ``(B,)`` cameras of the columns, ascending.
         metrics: ``(A, B)`` float64 by the names of
             :func:`~lightning_reid.metrics.retrieval_metrics`; NaN where no query is valid, as
-            within a camera.
+            within a camera. ``num_valid_queries`` is 0 there.
+
+    Example:
+        >>> cameras = torch.tensor([0]), torch.tensor([1, 2])
+        >>> table = CameraPairTable(*cameras, {"mAP": torch.ones(1, 2)})
+        >>> table.metrics["mAP"].mean(dim=1)  # of the queries of each camera
+        tensor([1.])
     """
 
     query_cameras: Tensor
@@ -52,6 +58,12 @@ def camera_pair_table(
 
     In a column the gallery is that of one camera alone. Arguments, ties and errors are those of
     :func:`~lightning_reid.metrics.retrieval_metrics`.
+
+    Example:
+        >>> rows = torch.eye(2)
+        >>> table = camera_pair_table(rows, rows, [7, 8], [7, 8], [0, 0], [1, 2], ranks=[1])
+        >>> table.gallery_cameras, table.metrics["rank1"]
+        (tensor([1, 2]), tensor([[1., 1.]], dtype=torch.float64))
     """
     queries, images = checked_images(
         query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras

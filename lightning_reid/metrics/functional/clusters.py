@@ -20,6 +20,10 @@ def rand_agreement(first: Labels, second: Labels) -> float:
 
     Returns:
         At most 1; about 0 for unrelated labels; NaN where no image is labelled by both.
+
+    Example:
+        >>> rand_agreement([0, 0, 1, 1, -1], [5, 5, 2, 2, 2])
+        1.0
     """
     from sklearn.metrics import adjusted_rand_score
 
@@ -42,6 +46,11 @@ def cluster_quality(labels: Labels, identities: Labels) -> dict[str, float]:
         ``ari``, ``nmi``, ``pair_precision`` (of the pairs put together, how many are one person)
         and ``pair_recall`` (of the pairs of one person, how many are put together); NaN where
         there is nothing to count.
+
+    Example:
+        >>> quality = cluster_quality([0, 0, 0, -1], identities=[5, 5, 6, 6])
+        >>> quality["pair_precision"] == 1 / 3, quality["pair_recall"]
+        (True, 0.5)
     """
     from sklearn.metrics import normalized_mutual_info_score
     from sklearn.metrics.cluster import contingency_matrix
@@ -79,6 +88,10 @@ def bcubed_quality(
 
     Returns:
         ``bcubed_precision`` and ``bcubed_recall``, means over images; NaN where none counts.
+
+    Example:
+        >>> bcubed_quality([0, 0, 1, -1], identities=[5, 5, 6, 6])
+        {'bcubed_precision': 1.0, 'bcubed_recall': 0.75}
     """
     counts = _Counts.of(labels, identities, cameras)
     return {
@@ -101,6 +114,12 @@ def cross_camera_quality(labels: Labels, identities: Labels, cameras: Labels) ->
         ``pair_precision``, ``pair_recall``, ``bcubed_precision`` and ``bcubed_recall``, as
         :func:`cluster_quality` and :func:`bcubed_quality` define them; NaN where there is nothing
         to count.
+
+    Example:
+        >>> labels, identities, cameras = [0, 0, 0, 1], [5, 5, 5, 5], [0, 0, 1, 1]
+        >>> quality = cross_camera_quality(labels, identities, cameras)
+        >>> quality["pair_precision"], quality["pair_recall"]  # two of four pairs
+        (1.0, 0.5)
     """
     counts = _Counts.of(labels, identities, cameras)
     return {
@@ -123,6 +142,11 @@ def quality_by_camera(
     Returns:
         For each camera what :func:`cluster_quality` and :func:`bcubed_quality` tell about its
         images alone.
+
+    Example:
+        >>> quality = quality_by_camera([0, 0, 0, 1], identities=[5, 5, 6, 6], cameras=[0, 0, 1, 1])
+        >>> quality[0]["pair_recall"], quality[1]["pair_recall"]
+        (1.0, 0.0)
     """
     labels, identities, cameras = (np.asarray(x) for x in (labels, identities, cameras))
     own = {int(camera): cameras == camera for camera in np.unique(cameras)}
@@ -145,6 +169,12 @@ def soft_label_accuracy(soft: Tensor, labels: Labels, identities: Labels) -> flo
 
     Returns:
         From 0 to 1, over the images that have a soft label; NaN where none has.
+
+    Example:
+        >>> import torch
+        >>> soft = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.3, 0.7]])
+        >>> round(soft_label_accuracy(soft, labels=[0, 0, 1], identities=[5, 5, 6]), 4)
+        0.6667
     """
     from sklearn.metrics.cluster import contingency_matrix
 

@@ -15,7 +15,19 @@ from lightning_reid.errors import InputError, require
 
 @dataclass(frozen=True)
 class Expansion:
-    """Settings of :func:`expand_queries`."""
+    """Settings of :func:`expand_queries`.
+
+    Attributes:
+        k: gallery images that each query takes in; 5 as in fast-reid.
+        alpha: the power of the similarity by which they weigh; 0, all alike.
+
+    Raises:
+        InputError: if k is below 1 or alpha below 0.
+
+    Example:
+        >>> Expansion(k=10, alpha=3.0)
+        Expansion(k=10, alpha=3.0)
+    """
 
     k: int = 5
     alpha: float = 0.0
@@ -46,6 +58,11 @@ def expand_queries(query: Array, gallery: Any, k: int = 5, alpha: float = 0.0) -
     Raises:
         InputError: if k is below 1, alpha below 0, or the dimensions differ.
         ValueError: if either side is empty or holds NaN or infinite values.
+
+    Example:
+        >>> query, gallery = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.8, 0.6], [-1.0, 0.0]])
+        >>> expand_queries(query, gallery, k=1).numpy().round(4)  # half way to the nearest
+        array([[0.9487, 0.3162]], dtype=float32)
     """
     settings = Expansion(k, alpha)
     rows, others = normalize(feature_rows(query)), normalize(feature_rows(gallery))

@@ -65,14 +65,17 @@ def checked_images(
     already are not copied.
 
     Raises:
-        InputError: if lengths or dimensions disagree, something is not numbers, or an embedding
-            is NaN, infinite, or too long for its square.
+        InputError: if lengths or dimensions disagree, something is not of the numbers that it
+            should be, or an embedding is NaN, infinite, or too long for its square.
     """
     one, other = as_tensor(query, "query"), as_tensor(gallery, "gallery")
     if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1]:
         raise InputError(
             f"query (Q, D) and gallery (G, D) differ: {tuple(one.shape)}, {tuple(other.shape)}"
         )
+    for name, side in (("query", one), ("gallery", other)):
+        if not side.is_floating_point():
+            raise InputError(f"{name} embeddings must be floating point, not {side.dtype}")
     dtype = torch.float64 if torch.float64 in (one.dtype, other.dtype) else torch.float32
     return (
         _side("query", one.to(dtype), query_ids, query_cameras),
@@ -87,7 +90,7 @@ def squared_norms(rows: Tensor) -> Tensor:
 
 def _side(name: str, embeddings: Tensor, ids: Values, cameras: Values) -> Images:
     columns = [
-        as_tensor(values, f"{name}_{kind}").to(embeddings.device)
+        _whole_numbers(as_tensor(values, f"{name}_{kind}"), f"{name}_{kind}").to(embeddings.device)
         for values, kind in ((ids, "ids"), (cameras, "cameras"))
     ]
     if any(column.shape != (len(embeddings),) for column in columns):
@@ -98,6 +101,13 @@ def _side(name: str, embeddings: Tensor, ids: Values, cameras: Values) -> Images
     images = Images(embeddings, *columns)
     images.require_finite(name)
     return images
+
+
+def _whole_numbers(column: Tensor, name: str) -> Tensor:
+    """Give the column back; an InputError names it if there are fractions or NaN in it."""
+    if column.is_floating_point() and not torch.equal(column, column.floor()):
+        raise InputError(f"{name} must be whole numbers, such as int64, not {column.dtype}")
+    return column
 
 
 def as_tensor(values: Values, name: str) -> Tensor:

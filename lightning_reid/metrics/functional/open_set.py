@@ -9,7 +9,7 @@ import torch
 from lightning_reid.errors import require
 from lightning_reid.metrics.functional.images import Values
 from lightning_reid.metrics.functional.reranking import Reranking
-from lightning_reid.metrics.functional.retrieval import query_scores
+from lightning_reid.metrics.functional.retrieval import QueryScores, query_scores
 from lightning_reid.metrics.functional.verification import threshold_limits
 
 
@@ -52,6 +52,12 @@ def open_set_rates(
     Raises:
         InputError: as for :func:`~lightning_reid.metrics.retrieval_metrics`, or if a rate is not
             between 0 and 1.
+
+    Example:
+        >>> query, gallery = torch.tensor([[0.0], [5.0], [9.0]]), torch.tensor([[0.1], [5.5]])
+        >>> sides = query, gallery, [7, 8, 9], [7, 8], [0, 0, 0], [1, 1]
+        >>> open_set_rates(*sides, false_alarm_rates=[0.0])  # nobody knows the third
+        {'dir@0': 1.0, 'num_known_queries': 2.0, 'num_unknown_queries': 1.0}
     """
     require("rank", rank, 1)
     for rate in false_alarm_rates:
@@ -66,6 +72,13 @@ def open_set_rates(
         rerank,
         cross_camera_only,
     )
+    return rates_at_false_alarms(scores, false_alarm_rates, rank)
+
+
+def rates_at_false_alarms(
+    scores: QueryScores, false_alarm_rates: Sequence[float] = (0.01, 0.1), rank: int = 1
+) -> dict[str, float]:
+    """What :func:`open_set_rates` returns, where the scores of the queries are known."""
     known = scores.valid
     alarms = scores.nearest[~known].sort().values
     right = scores.nearest_match[known & (scores.first_match <= rank)]

@@ -45,6 +45,13 @@ class Reranking:
 
     Raises:
         InputError: if k1 or k2 is below 1 or the weight not between 0 and 1.
+
+    Example:
+        >>> from lightning_reid.metrics import retrieval_metrics
+        >>> rows = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]])
+        >>> sides = rows[::2], rows[1::2], [7, 8], [7, 8], [0, 0], [1, 1]
+        >>> retrieval_metrics(*sides, ranks=[1], rerank=Reranking(k1=1, k2=1))["rank1"]
+        1.0
     """
 
     k1: int = 20

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -14,9 +14,10 @@ from lightning_reid.metrics.functional.counting import at_or_before
 from lightning_reid.metrics.functional.distances import Distances, EuclideanDistances
 from lightning_reid.metrics.functional.images import Images, Values, checked_images
 from lightning_reid.metrics.functional.reranking import Reranking, reranked
-from lightning_reid.metrics.functional.single_shot import single_shot_hits
+from lightning_reid.metrics.functional.single_shot import single_shot_values
 
 ProtocolName = Literal["market", "cuhk03"]
+PROTOCOLS: tuple[ProtocolName, ...] = get_args(ProtocolName)
 
 _BLOCK_ELEMENTS = 1 << 25  # distances held at once: 134 MB; products of fewer rows are slower
 
@@ -31,6 +32,14 @@ class QueryScores(NamedTuple):
         valid: the query has a match that counts; where not, the three before are 0.
         nearest_match: distance of the first match, infinite where there is none.
         nearest: distance of the nearest gallery image that counts, whoever it shows.
+
+    Example:
+        >>> query, gallery = torch.tensor([[0.0]]), torch.tensor([[1.0], [2.0], [3.0]])
+        >>> scores = query_scores(query, gallery, [5], [6, 5, 5], [0], [1, 1, 1])
+        >>> scores.first_match.item(), scores.nearest.item(), scores.nearest_match.item()
+        (2, 1.0, 4.0)
+        >>> round(scores.average_precision.item(), 4)  # (1 / 2 + 2 / 3) / 2
+        0.5833
     """
 
     average_precision: Tensor
@@ -95,8 +104,15 @@ def retrieval_metrics(
         >>> retrieval_metrics(q, g, [7, 8], [7, 8, 8], [0, 0], [1, 1, 0], ranks=(1,))
         {'mAP': 1.0, 'mINP': 1.0, 'rank1': 1.0, 'num_valid_queries': 2.0}
     """
+    if min(ranks, default=1) < 1:
+        raise InputError(f"ranks count from 1, got {tuple(ranks)}")
+    require_one_of("protocol", protocol, PROTOCOLS)
     sides = checked_images(query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras)
-    return mean_values(query_values(*sides, ranks, rerank, protocol, cross_camera_only))
+    distances = distances_between(*sides, rerank)
+    values = score_values(block_scores(*sides, distances, cross_camera_only), ranks)
+    if protocol == "cuhk03":
+        values |= single_shot_values(*sides, distances, ranks, cross_camera_only)
+    return mean_values(values)
 
 
 @torch.no_grad()
@@ -110,53 +126,30 @@ def query_scores(
     rerank: bool | Reranking = False,
     cross_camera_only: bool = False,
 ) -> QueryScores:
-    """Scores of every single query; arguments as for :func:`retrieval_metrics`."""
+    """Scores of every single query; arguments and errors as for :func:`retrieval_metrics`.
+
+    Example:
+        >>> query, gallery = torch.eye(2), torch.tensor([[0.9, 0.1], [0.8, 0.2]])
+        >>> scores = query_scores(query, gallery, [7, 8], [7, 8], [0, 0], [1, 1])
+        >>> scores.first_match.tolist(), scores.average_precision.tolist()
+        ([1, 1], [1.0, 1.0])
+    """
     one, other = checked_images(
         query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras
     )
-    return _scores(one, other, distances_between(one, other, rerank), cross_camera_only)
-
-
-@torch.no_grad()
-def query_values(
-    query: Images,
-    gallery: Images,
-    ranks: Sequence[int] = (1, 5, 10),
-    rerank: bool | Reranking = False,
-    protocol: ProtocolName = "market",
-    cross_camera_only: bool = False,
-    share: tuple[int, int] = (0, 1),
-) -> dict[str, Tensor]:
-    """What each query adds to each of the means of :func:`retrieval_metrics`.
-
-    Args:
-        query: the queries.
-        gallery: the gallery.
-        ranks: as there.
-        rerank: as there.
-        protocol: as there.
-        cross_camera_only: as there.
-        share: (which, of how many) shares of the queries to do. All shares sum to the whole.
-
-    Returns:
-        ``(Q,)`` float64 by the names of the means, and whether a query is ``"valid"``, 1 or 0;
-        of queries of other shares all are 0.
-    """
-    if min(ranks, default=1) < 1:
-        raise InputError(f"ranks count from 1, got {tuple(ranks)}")
-    require_one_of("protocol", protocol, ("market", "cuhk03"))
-    distances = distances_between(query, gallery, rerank)
-    scores = _scores(query, gallery, distances, cross_camera_only, share)
-    values = score_values(scores, ranks)
-    if protocol == "cuhk03" and ranks:
-        hits = single_shot_hits(query, gallery, distances, ranks, cross_camera_only, share)
-        names = [f"rank{k}" for k in ranks]
-        values |= zip(names, hits.T.contiguous(), strict=True)  # as sums of shares are
-    return values
+    return block_scores(one, other, distances_between(one, other, rerank), cross_camera_only)
 
 
 def score_values(scores: QueryScores, ranks: Sequence[int]) -> dict[str, Tensor]:
-    """What each query adds to each mean, as :func:`query_values` returns it."""
+    """What each query adds to each of the means of :func:`retrieval_metrics`.
+
+    Args:
+        scores: of the queries.
+        ranks: as there.
+
+    Returns:
+        ``(Q,)`` float64 by the names of the means, and whether a query is ``"valid"``, 1 or 0.
+    """
     hit = {f"rank{k}": (scores.first_match <= k) & scores.valid for k in ranks}
     return {
         "mAP": scores.average_precision,
@@ -207,14 +200,24 @@ def score_block(block: Counted) -> QueryScores:
     )
 
 
-def _scores(
+@torch.no_grad()
+def block_scores(
     query: Images,
     gallery: Images,
     distances: Distances,
-    cross_camera_only: bool,
+    cross_camera_only: bool = False,
     share: tuple[int, int] = (0, 1),
 ) -> QueryScores:
-    """Scores of all queries of a share; those of others stay 0."""
+    """Scores of all queries, block by block.
+
+    Args:
+        query: the queries.
+        gallery: the gallery.
+        distances: between them.
+        cross_camera_only: as for :func:`retrieval_metrics`.
+        share: (which, of how many) shares of the queries to do; the scores of others are 0, so
+            that all shares sum to the whole.
+    """
     count, new = len(query), query.embeddings.new_zeros
     scores = QueryScores(
         average_precision=new(count, dtype=torch.float64),

@@ -14,14 +14,15 @@ from lightning_reid.metrics.functional.images import Images
 _BLOCK_ENTRIES = 1 << 24  # distances, or comparisons with them, held at once
 
 
-def single_shot_hits(
+@torch.no_grad()
+def single_shot_values(
     query: Images,
     gallery: Images,
     distances: Distances,
     ranks: Sequence[int],
     cross_camera_only: bool = False,
     share: tuple[int, int] = (0, 1),
-) -> Tensor:
+) -> dict[str, Tensor]:
     """The chance that the match is among the first k of a gallery with one image of each identity.
 
     For every query, an image of each gallery identity is drawn from those that count. The peers
@@ -38,17 +39,15 @@ def single_shot_hits(
         share: (which, of how many) shares of the queries to do.
 
     Returns:
-        ``(Q, K)`` float64; 0 for queries without a match or of other shares.
+        ``(Q,)`` float64 as ``rank<k>``; 0 for queries without a match or of other shares.
     """
     hits = torch.zeros(len(query), len(ranks), dtype=torch.float64, device=query.embeddings.device)
-    if len(gallery) == 0:
-        return hits
-    order, ends = _by_identity(gallery.identities)
-    for block in counted_blocks(
-        query, gallery, distances, cross_camera_only, _BLOCK_ENTRIES, share
-    ):
-        hits[block.rows] = _block_hits(block, order, ends, ranks)
-    return hits
+    blocks = counted_blocks(query, gallery, distances, cross_camera_only, _BLOCK_ENTRIES, share)
+    if len(gallery) and ranks:
+        order, ends = _by_identity(gallery.identities)
+        for block in blocks:
+            hits[block.rows] = _block_hits(block, order, ends, ranks)
+    return {f"rank{k}": column for k, column in zip(ranks, hits.T.contiguous(), strict=True)}
 
 
 def _block_hits(block: Counted, order: Tensor, ends: Tensor, ranks: Sequence[int]) -> Tensor:

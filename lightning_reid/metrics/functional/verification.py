@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import floor
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,11 +12,26 @@ from torch import Tensor
 from lightning_reid.errors import require
 from lightning_reid.metrics.functional.counted import counted_blocks
 from lightning_reid.metrics.functional.counting import ascending
-from lightning_reid.metrics.functional.images import Values, checked_images
+from lightning_reid.metrics.functional.distances import Distances
+from lightning_reid.metrics.functional.images import Images, Values, checked_images
 from lightning_reid.metrics.functional.reranking import Reranking
 from lightning_reid.metrics.functional.retrieval import distances_between
 
 _BLOCK_ENTRIES = 1 << 24  # distances held at once
+
+
+class PairDistances(NamedTuple):
+    """What is known of all pairs of a query and a gallery image that count.
+
+    Attributes:
+        positives: ``(P,)`` distances of the pairs of one identity.
+        negatives: smallest distances of the pairs of different identities, ascending.
+        num_negatives: how many pairs of different identities there are.
+    """
+
+    positives: Tensor
+    negatives: Tensor
+    num_negatives: int
 
 
 @torch.no_grad()
@@ -54,6 +70,12 @@ def verification_rates(
     Raises:
         InputError: as for :func:`~lightning_reid.metrics.retrieval_metrics`, or if a rate is not
             between 0 and 1.
+
+    Example:
+        >>> query, gallery = torch.tensor([[0.0], [5.0]]), torch.tensor([[0.1], [3.0]])
+        >>> sides = query, gallery, [7, 8], [7, 8], [0, 0], [1, 1]
+        >>> verification_rates(*sides, false_positive_rates=[0.0])
+        {'tpr@0': 1.0, 'num_positive_pairs': 2.0, 'num_negative_pairs': 2.0}
     """
     for rate in false_positive_rates:
         require("a false positive rate", rate, 0, 1)
@@ -61,22 +83,54 @@ def verification_rates(
         query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras
     )
     distances = distances_between(queries, images, rerank)
-    most = max(false_positive_rates, default=0.0) * len(queries) * len(images)
-    nothing = queries.embeddings.new_zeros(0)
+    pairs = pair_distances(queries, images, distances, false_positive_rates, cross_camera_only)
+    return rates_at_false_positives(pairs, false_positive_rates)
+
+
+@torch.no_grad()
+def pair_distances(
+    query: Images,
+    gallery: Images,
+    distances: Distances,
+    false_positive_rates: Sequence[float],
+    cross_camera_only: bool = False,
+    share: tuple[int, int] = (0, 1),
+) -> PairDistances:
+    """Find the distances that decide about the rates of :func:`verification_rates`.
+
+    Args:
+        query: the queries.
+        gallery: the gallery.
+        distances: between them.
+        false_positive_rates: as there.
+        cross_camera_only: as there.
+        share: (which, of how many) shares of the queries to do.
+    """
+    most = max(false_positive_rates, default=0.0) * len(query) * len(gallery)
+    nothing = query.embeddings.new_zeros(0)
     negatives, positives = Smallest(floor(most) + 1, nothing), [nothing]
-    for block in counted_blocks(queries, images, distances, cross_camera_only, _BLOCK_ENTRIES):
+    for block in counted_blocks(
+        query, gallery, distances, cross_camera_only, _BLOCK_ENTRIES, share
+    ):
         positives.append(block.matches[block.matches.isfinite()])
         negatives.add(block.others[block.others.isfinite()])
-    accepted = torch.cat(positives)
-    known = len(accepted) > 0 and negatives.count > 0
-    limits = threshold_limits(negatives.values(), negatives.count, false_positive_rates)
+    return PairDistances(torch.cat(positives), negatives.values(), negatives.count)
+
+
+def rates_at_false_positives(
+    pairs: PairDistances, false_positive_rates: Sequence[float]
+) -> dict[str, float]:
+    """What :func:`verification_rates` returns, where the distances are known."""
+    accepted, count = pairs.positives, pairs.num_negatives
+    known = len(accepted) > 0 and count > 0
+    limits = threshold_limits(pairs.negatives, count, false_positive_rates)
     return {
         **{
             f"tpr@{rate:g}": float((accepted < limit).double().mean()) if known else float("nan")
             for rate, limit in zip(false_positive_rates, limits, strict=True)
         },
         "num_positive_pairs": float(len(accepted)),
-        "num_negative_pairs": float(negatives.count),
+        "num_negative_pairs": float(count),
     }
 
 
