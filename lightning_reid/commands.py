@@ -35,6 +35,14 @@ COMMANDS = {
         "Look at a data set before training on it: what is in it, what is wrong with it, which "
         "methods it can be used with.",
     ),
+    "search": Command(
+        "lightning_reid.search.command",
+        "Find the images of a gallery that are nearest to a query.",
+    ),
+    "export": Command(
+        "lightning_reid.export.command",
+        "Write a trained network, preprocessing included, as an ONNX file, and check it.",
+    ),
 }
 
 

@@ -27,7 +27,7 @@ testing could not work.
 
 # what fit takes beside the data
 _IGNORED = re.compile(
-    r"--(model|trainer|optimizer|lr_scheduler|seed_everything|evaluate|ckpt_path"
+    r"--(model|trainer|optimizer|lr_scheduler|seed_everything|evaluate|embeddings|ckpt_path"
     r"|weights_only)([.+=].*)?"
 )
 

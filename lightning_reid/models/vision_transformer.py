@@ -45,7 +45,7 @@ class VisionTransformerTrunk(nn.Module):
             )
         patches = self.conv_proj(images)
         tokens = patches.flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.class_token.expand(len(images), -1, -1), tokens], dim=1)
+        tokens = torch.cat([self.class_token.expand(images.shape[0], -1, -1), tokens], dim=1)
         tokens = tokens + resize_positions(
             cast(Tensor, self.encoder.pos_embedding), (patches.shape[-2], patches.shape[-1])
         )

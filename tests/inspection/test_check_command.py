@@ -261,7 +261,7 @@ def test_it_is_listed_and_costs_nothing_before_it_is_asked_for():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "{check,fit,validate,test,predict" in done.stdout
+    assert "{check,search,export,fit,validate,test,predict" in done.stdout
     assert "Look at a data set before training on it" in done.stdout
 
 

@@ -1,0 +1,127 @@
+"""The network of a checkpoint, and what has to be done to an image before it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml  # type: ignore[import-untyped]
+from torch import Tensor
+
+from lightning_reid.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from lightning_reid.errors import InputError
+from lightning_reid.models.checkpoint_files import read_checkpoint
+from lightning_reid.models.embedding import EmbeddingNetwork
+from lightning_reid.run_folder import LAST
+
+_PREFIX = "network."
+# of what a checkpoint tells of its model, what decides about embeddings
+_SETTINGS = ("backbone", "pooling", "last_stride", "neck", "samples_per_bn_group")
+_CONFIG = "config.yaml"
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network that embeds images; needs no data set.
+
+    Args:
+        network: in evaluation mode, float32, on the CPU.
+        size: height and width in pixels that images are resized to.
+        source: the checkpoint, for messages.
+        settings: of the network, as the checkpoint tells them.
+    """
+
+    network: EmbeddingNetwork
+    size: tuple[int, int]
+    source: Path
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, checkpoint: str | Path, size: tuple[int, int] | None = None) -> TrainedModel:
+        """Read a checkpoint of any method; nothing in it is executed, no data is looked for.
+
+        Args:
+            checkpoint: a file, or the folder of a run.
+            size: height and width that the model was trained with; None: as in the ``config.yaml``
+                of the run.
+
+        Raises:
+            FileNotFoundError: if there is no such checkpoint.
+            InputError: if it is no checkpoint of this library, or nothing tells the size.
+        """
+        file = find_checkpoint(checkpoint)
+        content = read_checkpoint(file)
+        if not (isinstance(content, Mapping) and "lightning_reid" in content):
+            raise InputError(
+                f"{file} was not written by a run of lightning_reid; give its checkpoints/last.ckpt"
+            )
+        told = content.get("hyper_parameters", {})
+        if "backbone" not in told:
+            raise InputError(
+                f"{file} does not tell its backbone, which was given as a module rather than by "
+                "name: in Python, make a TrainedModel of the network itself"
+            )
+        settings = {name: told[name] for name in _SETTINGS if name in told}
+        network = EmbeddingNetwork(weights=None, **settings)
+        _fill(network, content["state_dict"], file)
+        return cls(network.eval(), size or _trained_size(file), file, settings)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Equal for two models whose embeddings of an image are equal: of weights and settings."""
+        seen = blake2b(digest_size=16)
+        preprocessing = ("bicubic, antialiased", self.size, IMAGENET_MEAN, IMAGENET_STD)
+        seen.update(repr((preprocessing, sorted(self.settings.items()))).encode())
+        for name, tensor in self.network.state_dict().items():
+            seen.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            seen.update(tensor.cpu().contiguous().numpy().tobytes())
+        return seen.hexdigest()
+
+
+def find_checkpoint(given: str | Path) -> Path:
+    """The file that is meant by a file or the folder of a run.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    path = Path(given).resolve()
+    file = path / LAST if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(f"no checkpoint {file}: give a file, or the folder of a run")
+    return file
+
+
+def run_of(checkpoint: Path) -> Path:
+    """The folder of the run that wrote a checkpoint; elsewhere, the folder that it lies in."""
+    folder = checkpoint.parent
+    return folder.parent if folder.name == LAST.parent.name else folder
+
+
+def _fill(network: EmbeddingNetwork, weights: Mapping[str, Tensor], file: Path) -> None:
+    own = {k.removeprefix(_PREFIX): v for k, v in weights.items() if k.startswith(_PREFIX)}
+    try:
+        network.load_state_dict(own)
+    except RuntimeError as error:
+        raise InputError(
+            f"the weights in {file} do not fit the network that it tells of: {error}"
+        ) from error
+    network.to(torch.float32)
+
+
+def _trained_size(file: Path) -> tuple[int, int]:
+    """Height and width in the settings of the run."""
+    config = run_of(file) / _CONFIG
+    try:
+        settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+        height, width = map(int, settings["data"]["init_args"]["size"])
+    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{config} does not tell the size of images ({error}): say with --size what the model "
+            'was trained with, such as --size "[256,128]"'
+        ) from error
+    return height, width

@@ -1,0 +1,145 @@
+"""Embeddings of image files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pytorch_lightning.utilities import rank_zero_warn
+from torch.utils.data import DataLoader
+
+from lightning_reid.clustering.progress import shown
+from lightning_reid.data import ImageDataset, OnError, test_transform
+from lightning_reid.data.samples import Integers
+from lightning_reid.errors import InputError, require, require_one_of
+from lightning_reid.models.trained import TrainedModel
+
+Vectors: TypeAlias = npt.NDArray[np.float32]
+
+_MOST_WORKERS = 16
+_IMAGES_PER_WORKER = 256  # below, starting a process takes longer than it saves
+_NAMED = 10  # images that a message lists
+
+
+class Embedded(NamedTuple):
+    """Some images.
+
+    Attributes:
+        places: ``(B,)`` which of the images that were asked for.
+        vectors: ``(B, D)`` unit rows.
+    """
+
+    places: Integers
+    vectors: Vectors
+
+
+class Embedder:
+    """Embeds image files as ``test`` and ``predict`` do, in float32.
+
+    Args:
+        model: what embeds them.
+        device: such as ``"cpu"``; None: the GPU, where there is one.
+        batch_size: images at a time; changes speed, not results.
+        num_workers: processes that load images; None: as many as there are cores, at most 16, and
+            fewer for few images.
+        on_error: ``"stop"`` raises an error for an image that cannot be read; ``"skip"`` leaves it
+            out and warns.
+    """
+
+    def __init__(
+        self,
+        model: TrainedModel,
+        device: str | None = None,
+        batch_size: int = 128,
+        num_workers: int | None = None,
+        on_error: OnError = "stop",
+    ) -> None:
+        require("batch_size", batch_size, 1)
+        if num_workers is not None:
+            require("num_workers", num_workers, 0)
+        require_one_of("on_error", on_error, ("stop", "skip"))
+        self.model = model
+        self.device = _device(device)
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.on_error = on_error
+        self._network = model.network.to(self.device).eval()
+
+    @property
+    def dimensions(self) -> int:
+        """Length of the embeddings."""
+        return int(self._network.embedding_dim)
+
+    def batches(self, paths: Sequence[str]) -> Iterator[Embedded]:
+        """Embeddings of N image files, some at a time, in their order.
+
+        Raises:
+            UnreadableImageError: naming the first image that cannot be read, with ``on_error``
+                ``"stop"``.
+            InputError: if an embedding is no number.
+        """
+        unreadable: list[str] = []
+        loader: Any = self._loader(paths)  # needs no more of a sequence than a length
+        for batch in shown(loader, "Embedding images"):
+            places, images = batch["index"], batch["image"]
+            if self.on_error == "skip":
+                readable = batch["readable"]
+                unreadable += [paths[i] for i in places[~readable].tolist()]
+                places, images = places[readable], images[readable]
+            if len(places):
+                yield Embedded(places.numpy(), self._embed(images, paths, places.tolist()))
+        if unreadable:
+            more = f" and {len(unreadable) - _NAMED} more" if len(unreadable) > _NAMED else ""
+            rank_zero_warn(
+                f"left out, as they could not be read: {len(unreadable)} images: "
+                f"{', '.join(unreadable[:_NAMED])}{more}"
+            )
+
+    def all(self, paths: Sequence[str]) -> Embedded:
+        """Embeddings of those of N image files that can be read; raises as :meth:`batches`."""
+        batches = list(self.batches(paths))
+        return Embedded(
+            np.concatenate([np.empty(0, dtype=np.int64), *(b.places for b in batches)]),
+            np.concatenate(
+                [np.empty((0, self.dimensions), dtype=np.float32), *(b.vectors for b in batches)]
+            ),
+        )
+
+    @torch.inference_mode()
+    def _embed(self, images: torch.Tensor, paths: Sequence[str], places: list[int]) -> Vectors:
+        vectors = self._network(images.to(self.device, non_blocking=True)).float().cpu()
+        wrong = (~vectors.isfinite().all(1)).nonzero()[:, 0].tolist()
+        if wrong:
+            raise InputError(
+                f"the embedding of {paths[places[wrong[0]]]} is no number: {self.model.source} "
+                "holds a model that has diverged"
+            )
+        embedded: Vectors = vectors.numpy()
+        return embedded
+
+    def _loader(self, paths: Sequence[str]) -> DataLoader[dict[str, Any]]:
+        workers = self.num_workers
+        if workers is None:
+            workers = min(os.cpu_count() or 1, _MOST_WORKERS, len(paths) // _IMAGES_PER_WORKER)
+        nowhere = torch.zeros(len(paths), dtype=torch.int64)  # the network does not see cameras
+        return DataLoader(
+            ImageDataset(paths, nowhere, test_transform(self.model.size), on_error=self.on_error),
+            batch_size=self.batch_size,
+            num_workers=workers,
+            pin_memory=self.device.type == "cuda",
+        )
+
+
+def _device(name: str | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError) as error:
+        told = str(error).splitlines()[0]
+        raise InputError(f"device {name!r} cannot be used: {told}; leave it out") from error

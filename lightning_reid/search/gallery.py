@@ -1,0 +1,306 @@
+"""Images that can be searched, embedded once and kept on disk."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from os.path import isfile  # a Path for each of a million takes seconds
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_reid.data.samples import UNKNOWN, Integers
+from lightning_reid.errors import InputError, require
+from lightning_reid.models.trained import TrainedModel, run_of
+from lightning_reid.search.embedder import Embedder, Vectors
+from lightning_reid.search.index import Index, generation_of, is_there
+from lightning_reid.search.listing import UNKNOWN_CAMERA, Listing, Source, list_images
+
+OWN = "own"  # stands for the camera that the gallery knows a query to be from
+
+# seconds between two savings of a long build, unless saving would take a twentieth of the time
+_SAVED_EVERY = 60.0
+_SHARE = 20
+
+
+class Match(NamedTuple):
+    """An image of the gallery that was found.
+
+    Attributes:
+        path: absolute.
+        similarity: cosine, from -1 to 1.
+        camera: empty where unknown.
+    """
+
+    path: str
+    similarity: float
+    camera: str
+
+
+class Change(NamedTuple):
+    """What became of a gallery.
+
+    Attributes:
+        embedded: images that were new or had changed.
+        removed: images that were taken out.
+        unreadable: images that were left out, as they could not be read.
+    """
+
+    embedded: int
+    removed: int
+    unreadable: int
+
+
+class Gallery:
+    """Images that can be searched; their embeddings are kept in a folder and reused.
+
+    An image is embedded again only if its path, its size or the time of its last change differ from
+    what they were. The search is exact.
+
+    Args:
+        embedder: of images of the gallery and of queries.
+        folder: of the index; is made with the first image.
+        rebuild: begin with nothing, whatever is there; it holds until the first new state is
+            written.
+
+    Raises:
+        InputError: if the index there is damaged or was built by another model.
+    """
+
+    def __init__(self, embedder: Embedder, folder: str | Path, rebuild: bool = False) -> None:
+        self.embedder = embedder
+        self.folder = Path(folder).resolve()
+        self._fingerprint = embedder.model.fingerprint
+        if is_there(self.folder) and not rebuild:
+            self._index = Index.read(self.folder, self._fingerprint, mapped=True)
+            self._mapped = True
+        else:
+            self._index = Index.empty(
+                self._fingerprint, embedder.dimensions, generation_of(self.folder)
+            )
+            self._mapped = False
+
+    @classmethod
+    def open(
+        cls,
+        checkpoint: str | Path,
+        folder: str | Path | None = None,
+        rebuild: bool = False,
+        size: tuple[int, int] | None = None,
+        **kwargs: Any,
+    ) -> Gallery:
+        """The gallery of a trained model, with the images that are already in it.
+
+        Args:
+            checkpoint: a file, or the folder of a run.
+            folder: of the index; None: ``search/gallery`` in the run folder.
+            rebuild: see the class.
+            size: see :meth:`~lightning_reid.search.TrainedModel.load`.
+            kwargs: see :class:`~lightning_reid.search.Embedder`.
+
+        Raises:
+            FileNotFoundError: if there is no such checkpoint.
+            InputError: if model or index cannot be used; the message says why.
+        """
+        model = TrainedModel.load(checkpoint, size)
+        folder = folder or run_of(model.source) / "search" / "gallery"
+        return cls(Embedder(model, **kwargs), folder, rebuild)
+
+    def __len__(self) -> int:
+        return len(self._index.listing)
+
+    def add(self, source: Source, pattern: str | None = None) -> Change:
+        """Add images to those that are there; of these, those go whose file is gone.
+
+        What has been embedded is kept if this is interrupted.
+
+        Args:
+            source: a folder, a list with cameras (CSV or Parquet), an image, or several of these.
+            pattern: of the paths in a folder, such as ``{camera}/*.jpg``, see
+                :class:`~lightning_reid.ManifestData`.
+
+        Raises:
+            UnreadableImageError: if an image cannot be read, see
+                :class:`~lightning_reid.search.Embedder`.
+            InputError: if there are no images, or the folder of the index cannot be written.
+        """
+        return self._take_in(list_images(source, pattern), keep_others=True)
+
+    def hold(self, source: Source, pattern: str | None = None) -> Change:
+        """Hold these images and no others; arguments and errors as for :meth:`add`."""
+        return self._take_in(list_images(source, pattern), keep_others=False)
+
+    def search(
+        self, query: str | Path, k: int = 10, exclude_camera: str | None = None
+    ) -> list[Match]:
+        """The ``k`` images that are nearest to another; see :meth:`search_all`."""
+        return self.search_all([query], k, exclude_camera).get(str(query), [])
+
+    def search_all(
+        self, queries: Sequence[str | Path], k: int = 10, exclude_camera: str | None = None
+    ) -> dict[str, list[Match]]:
+        """The ``k`` images that are nearest to each query; fewer in a smaller gallery.
+
+        A query that is itself in the gallery finds itself.
+
+        Args:
+            queries: image files.
+            k: images for each.
+            exclude_camera: name of a camera whose images are left out; ``"own"`` for that of each
+                query, which has to be in the gallery, with a camera.
+
+        Returns:
+            For each query that could be read its matches, nearest first.
+
+        Raises:
+            UnreadableImageError: if a query cannot be read, see
+                :class:`~lightning_reid.search.Embedder`.
+            InputError: if the gallery is empty, or the camera of a query unknown.
+        """
+        require("k", k, 1)
+        if not len(self):
+            raise InputError(f"the gallery in {self.folder} holds no images: add some first")
+        names = [str(query) for query in queries]
+        excluded = self._excluded(names, exclude_camera)
+        embedded = self.embedder.all(names)
+        cameras = [excluded[i] for i in embedded.places.tolist()]
+        found: dict[str, list[Match]] = {}
+        for camera in dict.fromkeys(cameras):
+            own = np.array([place == camera for place in cameras])
+            matches = self._nearest(embedded.vectors[own], k, camera)
+            asked = [names[i] for i in embedded.places[own].tolist()]
+            found |= zip(asked, matches, strict=True)
+        return {name: found[name] for name in names if name in found}
+
+    def _nearest(self, vectors: Vectors, k: int, excluded: str | None) -> Iterator[list[Match]]:
+        listing = self._index.listing
+        allowed = None
+        if excluded is not None:
+            allowed = listing.images.cameras != listing.images.camera_names.index(excluded)
+        found = self._index.nearest(vectors, min(k, len(self)), allowed)
+        for similarities, rows in zip(*found, strict=True):
+            pairs = zip(similarities.tolist(), rows.tolist(), strict=True)
+            yield [
+                Match(listing.images.paths[row], similarity, listing.camera(row))
+                for similarity, row in pairs
+                if row != UNKNOWN
+            ]
+
+    def _excluded(self, queries: Sequence[str], camera: str | None) -> list[str | None]:
+        """For each query the camera whose images are left out."""
+        if camera is None:
+            return [None] * len(queries)
+        images = self._index.listing.images
+        known = [name for name in images.camera_set if name != UNKNOWN_CAMERA]
+        if not known:
+            raise InputError(
+                f"the cameras of the gallery in {self.folder} are not known: give a list with a "
+                "column camera, or a pattern with {camera}"
+            )
+        if camera != OWN:
+            if camera not in known:
+                raise InputError(
+                    f"no image of the gallery is from the camera {camera!r}; its cameras are "
+                    f"{', '.join(known)}"
+                )
+            return [camera] * len(queries)
+        rows = _rows_of([str(Path(query).absolute()) for query in queries], images.paths)
+        cameras = [UNKNOWN_CAMERA if r < 0 else self._index.listing.camera(r) for r in rows]
+        if UNKNOWN_CAMERA in cameras:
+            query = queries[cameras.index(UNKNOWN_CAMERA)]
+            raise InputError(
+                f"the gallery does not tell the camera of the query {query}: name it instead of "
+                f"{OWN!r}"
+            )
+        return list(cameras)
+
+    def _take_in(self, wanted: Listing, keep_others: bool) -> Change:
+        """Bring the index up to date."""
+        there = self._index.listing
+        rows = _rows_of(wanted.images.paths, there.images.paths)
+        same = np.zeros(len(wanted), dtype=bool)
+        same[rows >= 0] = (there.stamps[rows[rows >= 0]] == wanted.stamps[rows >= 0]).all(1)
+        # a list may tell another camera of an image than before
+        current, own = wanted.take(np.flatnonzero(same)), rows[same]
+        if keep_others:
+            others = np.setdiff1d(np.arange(len(there)), rows[rows >= 0])
+            files = (there.images.paths[row] for row in others.tolist())
+            present = np.fromiter(map(isfile, files), dtype=bool, count=len(others))
+            others = others[present]
+            current, own = current + there.take(others), np.concatenate([own, others])
+        kept = np.zeros(len(there), dtype=bool)
+        kept[own] = True
+        listing = current.take(np.argsort(own))
+        fresh = wanted.take(np.flatnonzero(~same))
+        removed = int((~kept).sum()) - int((rows[~same] >= 0).sum())  # but for those that changed
+        unchanged = kept.all() and not len(fresh) and _same_cameras(listing, there)
+        if not (unchanged and is_there(self.folder)):
+            self._require_writable()
+            self._keep(kept, listing)
+            self._embed(fresh)
+        return Change(len(self) - len(listing), removed, len(listing) + len(fresh) - len(self))
+
+    def _keep(self, kept: npt.NDArray[np.bool_], listing: Listing) -> None:
+        """Forget all other images; on the disk they stay until the next saving."""
+        if self._mapped:
+            whole = Index.read(self.folder, self._fingerprint, mapped=False)
+            if whole.generation != self._index.generation:
+                raise InputError(
+                    f"another process has changed the index in {self.folder}: begin again"
+                )
+            self._index, self._mapped = whole, False
+        self._index = self._index.without(kept, listing)
+
+    def _embed(self, fresh: Listing) -> None:
+        """Add images; now and then, and if anything fails, what has been done is saved."""
+        before, done = self._index.listing, [np.empty(0, dtype=np.int64)]
+
+        def save() -> None:
+            embedded = before + fresh.take(np.concatenate(done))
+            index = self._index
+            self._index = Index(index.fingerprint, embedded, index.vectors, index.generation).write(
+                self.folder
+            )
+
+        saved, took = time.monotonic(), 0.0
+        try:
+            for places, vectors in self.embedder.batches(fresh.images.paths):
+                self._index.vectors.add(vectors)
+                done.append(places)
+                if time.monotonic() - saved > max(_SAVED_EVERY, _SHARE * took):
+                    start = time.monotonic()
+                    save()
+                    saved = time.monotonic()
+                    took = saved - start
+        except BaseException:
+            if len(done) > 1:  # nothing new must not replace what is there
+                save()
+            raise
+        save()
+
+    def _require_writable(self) -> None:
+        """Before anything is embedded."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            raise InputError(
+                f"cannot write to {self.folder}: {error.strerror}; give another folder with --index"
+            ) from error
+
+
+def _same_cameras(one: Listing, other: Listing) -> bool:
+    """Whether two listings of the same images tell the same cameras."""
+    names = [*one.images.camera_names, *other.images.camera_names]
+    return np.array_equal(one.images.camera_numbers(names), other.images.camera_numbers(names))
+
+
+def _rows_of(paths: Sequence[str], among: Sequence[str]) -> Integers:
+    """Where each path is among others; -1 where it is not."""
+    position = {path: row for row, path in enumerate(among)}
+    rows = (position.get(path, UNKNOWN) for path in paths)
+    return np.fromiter(rows, dtype=np.int64, count=len(paths))

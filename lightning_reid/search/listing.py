@@ -1,0 +1,145 @@
+"""The images of a gallery: a folder, a list, or single files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from lightning_reid.data import Samples, Strings, read_manifest
+from lightning_reid.data.file_pattern import FolderTable
+from lightning_reid.data.manifest import collect
+from lightning_reid.data.samples import Integers
+from lightning_reid.errors import InputError
+
+Source: TypeAlias = str | Path | Sequence[str | Path]
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_LIST_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
+_MISSING = (-1, -1)
+UNKNOWN_CAMERA = ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """N images and what tells whether a file has changed.
+
+    Args:
+        images: absolute paths, and cameras, whose name is empty where unknown.
+        stamps: ``(N, 2)`` size in bytes and time of the last change in nanoseconds; -1 for a file
+            that is not there.
+    """
+
+    images: Samples
+    stamps: Integers
+
+    @classmethod
+    def of(cls, images: Samples) -> Listing:
+        """Look at files as they are now."""
+        return cls(images, _stamps(images.paths))
+
+    @classmethod
+    def empty(cls) -> Listing:
+        """No image."""
+        return cls(Samples.of([]), np.empty((0, 2), dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __add__(self, other: Listing) -> Listing:
+        both = np.concatenate([self.stamps, other.stamps])
+        return Listing(self.images + other.images, both)
+
+    def take(self, rows: Integers) -> Listing:
+        """The images in these rows, in this order."""
+        return Listing(self.images.take(rows), self.stamps[rows])
+
+    def camera(self, row: int) -> str:
+        """Name of the camera of an image; empty where unknown."""
+        return self.images[row].camera
+
+
+def list_images(source: Source, pattern: str | None = None) -> Listing:
+    """The images of a gallery, each once.
+
+    Args:
+        source: a folder, with all below it; a list (CSV or Parquet) as ``ManifestData`` takes it,
+            with cameras; an image; or several of these.
+        pattern: of the paths in a folder, with ``{camera}``, see
+            :class:`~lightning_reid.ManifestData`.
+
+    Raises:
+        InputError: if there is no such file or folder, or nothing in it is an image.
+    """
+    if isinstance(source, (str, Path)):
+        return Listing.of(_distinct(_images(source, pattern)))
+    images = Samples.of([])
+    for part in source:
+        images = images + _images(part, pattern)
+    return Listing.of(_distinct(images))
+
+
+def _images(source: str | Path, pattern: str | None) -> Samples:
+    # one spelling for one file, but links are kept: their names are those that people know
+    path = Path(os.path.abspath(source))  # noqa: PTH100
+    if path.is_dir():
+        if pattern is not None:
+            return _without_identities(collect(FolderTable(path, pattern), path).samples)
+        return _unknown_cameras(_image_files(path))
+    if not path.is_file():
+        raise InputError(f"there is no image, list or folder {source}")
+    if pattern is not None:
+        raise InputError(f"a pattern is for a folder, and {source} is a file")
+    if path.suffix.lower() in _LIST_SUFFIXES:
+        return _without_identities(read_manifest(path).samples)
+    return _unknown_cameras([str(path)])
+
+
+def _without_identities(samples: Samples) -> Samples:
+    """Paths and cameras alone."""
+    return Samples(samples.paths, samples.cameras, samples.camera_names)
+
+
+def _unknown_cameras(paths: Sequence[str]) -> Samples:
+    return Samples(Strings(paths), np.zeros(len(paths), dtype=np.int64), [UNKNOWN_CAMERA])
+
+
+def _image_files(folder: Path) -> list[str]:
+    """Images below a folder; names that begin with a dot do not count."""
+    found: list[str] = []
+    for inside, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [
+            f"{inside}{os.sep}{name}"
+            for name in sorted(names)
+            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+        ]
+    if not found:
+        raise InputError(f"no images ({', '.join(IMAGE_SUFFIXES)}) in {folder} or below it")
+    return found
+
+
+def _distinct(images: Samples) -> Samples:
+    """Without the second and further rows of a file."""
+    first: dict[str, int] = {}
+    for row, path in enumerate(images.paths):
+        first.setdefault(path, row)
+    if len(first) == len(images):
+        return images
+    return images.take(np.fromiter(first.values(), dtype=np.int64, count=len(first)))
+
+
+def _stamps(paths: Iterable[str]) -> Integers:
+    return np.array([_stamp(path) for path in paths], dtype=np.int64).reshape(-1, 2)
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    try:
+        status = os.stat(path)  # noqa: PTH116  # a Path for each of a million takes seconds
+    except OSError:  # reading it will tell, if it is to be read
+        return _MISSING
+    return status.st_size, status.st_mtime_ns

@@ -1,0 +1,90 @@
+"""What a search prints and writes."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from lightning_reid.errors import InputError
+from lightning_reid.search.gallery import Match
+from lightning_reid.search.picture import draw_results
+from lightning_reid.whole_files import whole_file
+
+_HEADER = ("query", "rank", "similarity", "camera", "path")
+
+
+def print_results(found: Mapping[str, Sequence[Match]]) -> None:
+    """A table for each query: rank, cosine similarity, camera where known, path."""
+    # names of cameras and files are no markup
+    console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = 10_000  # a path that another program reads stays in one line
+    for query, matches in found.items():
+        cameras = any(match.camera for match in matches)
+        columns = ("rank", "similarity", *(("camera",) if cameras else ()), "path")
+        table = Table(*columns, title=_printable(query), title_justify="left")
+        table.columns[-1].overflow = "fold"
+        for rank, match in enumerate(matches, 1):
+            camera = (match.camera,) if cameras else ()
+            cells = (str(rank), f"{match.similarity:.3f}", *camera, match.path)
+            table.add_row(*map(_printable, cells))
+        console.print(table)
+
+
+def write_results(found: Mapping[str, Sequence[Match]], picture: Path) -> None:
+    """Write the picture, and the table beside it as CSV.
+
+    Args:
+        found: for each query its matches.
+        picture: file to write; its ending says the format.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    rows = [
+        (query, rank, f"{match.similarity:.6f}", match.camera, match.path)
+        for query, matches in found.items()
+        for rank, match in enumerate(matches, 1)
+    ]
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([_HEADER, *rows])
+    drawn = io.BytesIO()
+    draw_results(found).save(drawn, format_of(picture))
+    contents = (
+        (picture, drawn.getvalue()),
+        (picture.with_suffix(".csv"), text.getvalue().encode("utf-8", "surrogateescape")),
+    )
+    for file, content in contents:
+        _write(file, content)
+
+
+def format_of(picture: Path) -> str:
+    """Pillow's name of the format that a file name asks for.
+
+    Raises:
+        InputError: if it is none.
+    """
+    formats = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+    if picture.suffix.lower() not in formats:
+        raise InputError(f"output {picture} must end in {', '.join(formats)}")
+    return formats[picture.suffix.lower()]
+
+
+def _write(file: Path, content: bytes) -> None:
+    try:
+        with whole_file(file) as stream:
+            stream.write(content)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {file}: {error.strerror}; give another place with --output"
+        ) from error
+
+
+def _printable(text: str) -> str:
+    """File names that are no UTF-8 cannot be printed as they are."""
+    return text.encode("utf-8", "replace").decode("utf-8")

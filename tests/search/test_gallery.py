@@ -1,0 +1,343 @@
+"""Galleries: what is embedded when, what is found, and what damage does."""
+
+import os
+import shutil
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lightning_reid import O2CAP
+from lightning_reid.data import read_image
+from lightning_reid.data import test_transform as plain_transform
+from lightning_reid.errors import InputError
+from lightning_reid.search import Embedder, Gallery, TrainedModel
+from lightning_reid.search import gallery as gallery_module
+
+
+def opened(model, **kwargs):
+    return Gallery.open(model, num_workers=0, device="cpu", **kwargs)
+
+
+@pytest.fixture
+def embedded(monkeypatch):
+    """Names of the images that are embedded, as they are."""
+    names, batches = [], Embedder.batches
+
+    def counted(self, paths):
+        for batch in batches(self, paths):
+            names.extend(Path(paths[i]).name for i in batch.places.tolist())
+            yield batch
+
+    monkeypatch.setattr(Embedder, "batches", counted)
+    return names
+
+
+def names_in(gallery):
+    return sorted(Path(path).name for path in gallery._index.listing.images.paths)
+
+
+def consistent(gallery):
+    """Whether every row of the index is the embedding of its image."""
+    paths = list(gallery._index.listing.images.paths)
+    vectors = gallery._index.vectors.reconstruct_n(0, len(paths))
+    expected = gallery.embedder.all(paths).vectors
+    return np.abs(vectors - expected).max() < 1e-5
+
+
+def test_embeddings_are_those_of_the_method(model, query):
+    method = O2CAP.load_from_checkpoint(model, map_location="cpu").eval()
+    with torch.no_grad():
+        expected = method.embed(plain_transform((32, 16))(read_image(str(query)))[None])[0]
+    found = Embedder(TrainedModel.load(model), num_workers=0).all([str(query)]).vectors[0]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_the_nearest_are_those_of_all_comparisons(model, crops, query):
+    gallery = opened(model)
+    gallery.add(crops)
+    paths = sorted(str(file) for file in crops.glob("*.jpg"))
+    similarities = gallery.embedder.all(paths).vectors.astype(np.float64) @ gallery.embedder.all(
+        [str(query)]
+    ).vectors[0].astype(np.float64)
+    assert similarities.std() > 0.01  # the model tells images apart
+    order = np.argsort(-similarities)
+    for k in (1, 5, 1000):
+        found = gallery.search(query, k)
+        assert [match.path for match in found] == [paths[i] for i in order[:k]]
+        np.testing.assert_allclose(
+            [match.similarity for match in found], similarities[order[:k]], atol=1e-6
+        )
+        assert {match.camera for match in found} == {""}
+
+
+def test_an_image_finds_itself(model, crops):
+    gallery = opened(model)
+    gallery.add(crops)
+    one = sorted(crops.glob("*.jpg"))[7]
+    (best,) = gallery.search(one, k=1)
+    assert best.path == str(one)
+    assert best.similarity == pytest.approx(1, abs=1e-6)
+
+
+def test_only_what_is_new_or_changed_is_embedded(model, crops, query, embedded):
+    files = sorted(crops.glob("*.jpg"))
+    first = opened(model)
+    assert first.hold(crops) == (len(files), 0, 0)
+    assert len(embedded) == len(files)
+    embedded.clear()
+
+    unchanged = opened(model)
+    assert unchanged.hold(crops) == (0, 0, 0)
+    assert embedded == []
+    assert len(unchanged) == len(files)
+
+    files[0].unlink()
+    Image.open(files[1]).rotate(90).save(files[1])
+    os.utime(files[2], ns=(1, 1))
+    shutil.copy(query, crops / "added.jpg")
+    again = opened(model)
+    assert again.hold(crops) == (3, 1, 0)
+    assert sorted(embedded) == sorted([files[1].name, files[2].name, "added.jpg"])
+    assert names_in(again) == sorted(file.name for file in crops.glob("*.jpg"))
+    assert consistent(again)
+    assert consistent(opened(model))
+    (best,) = opened(model).search(query, k=1)
+    assert best.path == str(crops / "added.jpg")
+
+
+def test_add_keeps_others_and_hold_does_not(model, persons, crops):
+    gallery = opened(model)
+    gallery.add(crops)
+    of_crops, of_query = len(gallery), len(list((persons / "query").glob("*.jpg")))
+    sorted(crops.glob("*.jpg"))[3].unlink()
+    assert gallery.add(persons / "query") == (of_query, 1, 0)
+    assert len(gallery) == of_crops - 1 + of_query
+    assert consistent(opened(model))
+    assert gallery.hold(persons / "query") == (0, of_crops - 1, 0)
+    assert len(opened(model)) == of_query
+    assert consistent(opened(model))
+
+
+def test_files_lists_and_folders_together(model, persons, crops, tmp_path):
+    files = sorted(crops.glob("*.jpg"))
+    listed = tmp_path / "list.csv"
+    rows = [f"crops/{file.name},{file.name.split('_')[1][:2]}" for file in files[:4]]
+    listed.write_text("\n".join(["path,camera", *rows]))
+    gallery = opened(model)
+    gallery.add([listed, files[0], files[10], persons / "query"])
+    assert len(gallery) == 5 + len(list((persons / "query").glob("*.jpg")))
+    cameras = {Path(m.path).name: m.camera for m in gallery.search(files[0], k=100)}
+    assert cameras[files[0].name] == files[0].name.split("_")[1][:2]
+    assert cameras[files[10].name] == ""
+
+
+def test_a_corrected_camera_needs_no_embedding(model, crops, tmp_path, embedded):
+    files = sorted(crops.glob("*.jpg"))[:5]
+    listed = tmp_path / "list.csv"
+    for camera in ("gate", "hall"):
+        rows = [f"crops/{file.name},{camera}" for file in files]
+        listed.write_text("\n".join(["path,camera", *rows]))
+        opened(model).hold(listed)
+    assert len(embedded) == 5
+    assert {match.camera for match in opened(model).search(files[0])} == {"hall"}
+
+
+def test_cameras_can_be_left_out(model, crops):
+    gallery = opened(model)
+    gallery.add(crops, pattern="{identity}_c{camera}s1_*.jpg")
+    query = sorted(crops.glob("*_c2s1_*.jpg"))[0]
+    everything = gallery.search(query, k=1000)
+    assert {match.camera for match in everything} == {"1", "2", "3"}
+    for exclude in ("2", "own"):
+        others = gallery.search(query, k=1000, exclude_camera=exclude)
+        assert [(m.path, m.camera) for m in others] == [
+            (m.path, m.camera) for m in everything if m.camera != "2"
+        ]
+        assert gallery.search(query, k=3, exclude_camera=exclude) == others[:3]
+    other = sorted(crops.glob("*_c3s1_*.jpg"))[0]
+    both = gallery.search_all([query, other], k=1000, exclude_camera="own")
+    assert list(both) == [str(query), str(other)]
+    assert {match.camera for match in both[str(other)]} == {"1", "2"}
+    with pytest.raises(InputError, match="no image of the gallery is from the camera '9'"):
+        gallery.search(query, exclude_camera="9")
+
+
+def test_unknown_cameras_cannot_be_left_out(model, crops, query):
+    gallery = opened(model)
+    gallery.add(crops)
+    with pytest.raises(InputError, match="cameras of the gallery in .* are not known"):
+        gallery.search(query, exclude_camera="own")
+    known = opened(model, folder=crops.parent / "known")
+    known.add(crops, pattern="{identity}_c{camera}s1_*.jpg")
+    with pytest.raises(InputError, match=f"does not tell the camera of the query {query}"):
+        known.search(query, exclude_camera="own")
+
+
+def test_a_gallery_of_one_image(model, crops, query):
+    gallery = opened(model)
+    only = sorted(crops.glob("*.jpg"))[0]
+    gallery.add(only)
+    assert [match.path for match in gallery.search(query, k=10)] == [str(only)]
+
+
+def test_an_empty_gallery_cannot_be_searched(model, query, tmp_path):
+    gallery = opened(model)
+    with pytest.raises(InputError, match="holds no images"):
+        gallery.search(query)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no images .* in .*empty or below it"):
+        gallery.add(tmp_path / "empty")
+    with pytest.raises(InputError, match="no image, list or folder .*nowhere"):
+        gallery.add(tmp_path / "nowhere")
+    assert not (model.parents[1] / "search").exists()
+
+
+def test_a_broken_image_stops_and_what_was_done_is_kept(model, crops, query, embedded):
+    files = sorted(crops.glob("*.jpg"))
+    broken = files[20]
+    broken.write_bytes(broken.read_bytes()[:200])
+    gallery = opened(model, batch_size=8)
+    with pytest.raises(InputError, match=f"cannot read image {broken}"):
+        gallery.add(crops)
+    assert names_in(opened(model)) == [file.name for file in files[:16]]
+    assert consistent(opened(model))
+    embedded.clear()
+    with pytest.warns(UserWarning, match=f"could not be read: 1 images: {broken}"):
+        change = opened(model, on_error="skip").add(crops)
+    assert change == (len(files) - 17, 0, 1)
+    assert len(embedded) == len(files) - 17
+    assert len(opened(model).search(query, k=1000)) == len(files) - 1
+    assert consistent(opened(model))
+
+
+def test_a_rebuild_that_embeds_nothing_loses_nothing(model, crops):
+    opened(model).add(crops)
+    files = sorted(crops.glob("*.jpg"))
+    files[0].write_bytes(b"broken")
+    with pytest.raises(InputError, match=f"cannot read image {files[0]}"):
+        opened(model, rebuild=True).add(crops)
+    assert names_in(opened(model)) == [file.name for file in files]
+
+
+def test_a_long_build_is_saved_in_between(model, crops, monkeypatch):
+    monkeypatch.setattr(gallery_module, "_SAVED_EVERY", 0.0)
+    monkeypatch.setattr(gallery_module, "_SHARE", 0.0)
+    seen, batches = [], Embedder.batches
+
+    def watched(self, paths):
+        for batch in batches(self, paths):
+            yield batch
+            seen.append(len(opened(model)))
+
+    monkeypatch.setattr(Embedder, "batches", watched)
+    gallery = opened(model, batch_size=16)
+    gallery.add(crops)
+    assert seen[:2] == [16, 32]
+    assert consistent(opened(model))
+    assert len(list(gallery.folder.glob("*.faiss"))) == 1
+
+
+def test_a_kill_between_the_two_files_leaves_the_state_before(model, crops, query, monkeypatch):
+    gallery = opened(model)
+    gallery.add(crops)
+    before = names_in(gallery)
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lightning_reid.search.index._write_table", killed)
+        with pytest.raises(KeyboardInterrupt):
+            opened(model).add(query)
+    again = opened(model)
+    assert names_in(again) == before
+    assert again.add(query).embedded == 1
+    assert len(list(gallery.folder.glob("*.faiss"))) == 1
+    assert consistent(opened(model))
+
+
+def test_an_index_of_another_model_is_refused_and_can_be_rebuilt(model, crops, query):
+    opened(model).add(crops)
+    content = torch.load(model, weights_only=True)
+    content["state_dict"]["network.neck.weight"] += 0.1
+    torch.save(content, model)
+    with pytest.raises(InputError, match=r"built by another model .* --rebuild"):
+        opened(model)
+    with pytest.raises(InputError, match="another model"):  # preprocessing counts as well
+        opened(model, size=(64, 32))
+    rebuilt = opened(model, rebuild=True)
+    rebuilt.add(crops)
+    assert consistent(opened(model))
+    assert len(list(rebuilt.folder.glob("*.faiss"))) == 1
+    assert opened(model).search(query, k=1)
+
+
+def spoil(kind, folder):
+    vectors, table = next(folder.glob("*.faiss")), folder / "index.npz"
+    if kind == "vectors gone":
+        vectors.unlink()
+    elif kind == "vectors garbled":
+        vectors.write_bytes(b"x" * vectors.stat().st_size)
+    elif kind == "table garbled":
+        table.write_bytes(b"not a table")
+    else:
+        file = vectors if kind == "vectors short" else table
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    "kind", ["vectors short", "vectors gone", "vectors garbled", "table short", "table garbled"]
+)
+def test_a_damaged_index_is_told_and_can_be_rebuilt(model, crops, query, kind):
+    gallery = opened(model)
+    gallery.add(crops)
+    spoil(kind, gallery.folder)
+    with pytest.raises(InputError, match=f"{gallery.folder}.*rebuild") as told:
+        opened(model)
+    assert "\n" not in str(told.value)
+    opened(model, rebuild=True).add(crops)
+    assert consistent(opened(model))
+    assert len(opened(model).search(query, k=3)) == 3
+
+
+def test_the_file_is_a_faiss_index_of_unit_rows(model, crops):
+    gallery = opened(model)
+    gallery.add(crops)
+    (file,) = gallery.folder.glob("*.faiss")
+    index = faiss.read_index(str(file))
+    assert index.ntotal == len(gallery) == len(list(crops.glob("*.jpg")))
+    lengths = np.linalg.norm(index.reconstruct_n(0, index.ntotal), axis=1)
+    np.testing.assert_allclose(lengths, 1, atol=1e-5)
+
+
+def test_names_in_any_script(model, crops, query):
+    odd = crops / "grün 入口.jpg"
+    shutil.copy(query, odd)
+    opened(model).add(crops)
+    (best,) = opened(model).search(query, k=1)
+    assert best.path == str(odd)
+
+
+def test_settings_that_mean_nothing(model, crops, query):
+    with pytest.raises(InputError, match="on_error"):
+        opened(model, on_error="ignore")
+    with pytest.raises(InputError, match="device 'mps:x'"):
+        Gallery.open(model, device="mps:x")
+    gallery = opened(model)
+    gallery.add(query)
+    with pytest.raises(InputError, match="k must be at least 1, not 0"):
+        gallery.search(query, k=0)
+
+
+def test_five_lines(model, crops, query):
+    from lightning_reid.search import Gallery
+
+    gallery = Gallery.open(model)
+    gallery.add(crops)
+    for match in gallery.search(query, k=10):
+        print(f"{match.similarity:.3f} {match.path}")
+    assert gallery.folder == model.parents[1] / "search" / "gallery"
