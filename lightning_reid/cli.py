@@ -1,8 +1,9 @@
-"""The command line: ``lightning-reid fit|validate|test|predict|check --config ...``."""
+"""The command line: ``lightning-reid fit|validate|test|predict|check|search|export ...``."""
 
 from __future__ import annotations
 
 import errno
+import shlex
 import sys
 import warnings
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 from pytorch_lightning.cli import (
     ArgsType,
     LightningArgumentParser,
@@ -25,26 +26,33 @@ from pytorch_lightning.utilities.seed import isolate_rng
 # configs name the classes of these packages without their path
 import lightning_reid.datamodules
 import lightning_reid.methods  # noqa: F401
-from lightning_reid.callbacks import EmbeddingWriter, PseudoLabelCallback, RankingPicture
+from lightning_reid.callbacks import EmbeddingWriter, Page, Pictures, label_history
+from lightning_reid.callbacks.progress_lines import progress_display
 from lightning_reid.checkpoint_io import AtomicCheckpointIO
-from lightning_reid.commands import COMMANDS, CommandParser
+from lightning_reid.commands import COMMANDS
 from lightning_reid.datamodules import ReIDDataModule
 from lightning_reid.errors import DownloadError, InputError, MissingPackageError
 from lightning_reid.loggers import ContinuedCSVLogger
 from lightning_reid.methods import ReIDModule
 from lightning_reid.models.checkpoint_files import read_checkpoint
+from lightning_reid.option_errors import BriefParser
 from lightning_reid.report import print_summary
+from lightning_reid.report.page import PAGE
+from lightning_reid.report.tables import read_retrieval
 from lightning_reid.run_folder import LAST, RunFolder
 from lightning_reid.whole_files import whole_file
 
 _DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+
+_INTERRUPTED = 130  # exit status of what the keyboard ended, by custom
 
 
 class ReIDCLI(LightningCLI):
     """LightningCLI with one folder per run, and retrieval measured before and after ``fit``."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add ``--run_dir`` and ``--evaluate``."""
+        """Add ``--run_dir``, ``--evaluate`` and ``--embeddings``."""
+        parser.add_lightning_class_args(EmbeddingWriter, "embeddings")
         parser.add_argument(
             "--run_dir",
             type=str,
@@ -86,7 +94,9 @@ class ReIDCLI(LightningCLI):
         """A Trainer that logs, saves and draws into the run folder."""
         if self.folder.checkpoint:
             # before anything is written into its folder
-            self.model.require_own(read_checkpoint(self.folder.checkpoint))
+            checkpoint = read_checkpoint(self.folder.checkpoint)
+            self.model.require_own(checkpoint)
+            self.steps_before = checkpoint["global_step"]
         elif self.subcommand != "fit":
             rank_zero_warn(
                 f"no --ckpt_path: {self.subcommand} takes the network as it begins, untrained"
@@ -104,7 +114,22 @@ class ReIDCLI(LightningCLI):
             settings["logger"] = [ContinuedCSVLogger(path, name="", version="")]
             if self.subcommand == "fit":
                 settings["logger"].append(TensorBoardLogger(path, name="", version=""))
-        return super().instantiate_trainer(**settings)
+        callbacks = self._get(self.config_init, "trainer")["callbacks"] or []
+        settings["callbacks"] = [*(callbacks if isinstance(callbacks, list) else [callbacks])]
+        if self._shows_progress(settings["callbacks"]):
+            settings["callbacks"].append(progress_display())
+        if self.subcommand == "fit":
+            settings["callbacks"].append(HowToGoOn(self.folder.path))
+        trainer = super().instantiate_trainer(**settings)
+        self.page = Page(self.subcommand)
+        trainer.callbacks.append(self.page)  # type: ignore[attr-defined]  # after what it shows
+        return trainer
+
+    def _shows_progress(self, callbacks: list[pl.Callback]) -> bool:
+        """Whether it is left to this command line how."""
+        given = self._get(self.config_init, "trainer")
+        wanted = given["enable_progress_bar"] is not False and not given["barebones"]
+        return wanted and not any(isinstance(c, ProgressBar) for c in callbacks)
 
     def before_fit(self) -> None:
         """Measure the untrained network, for comparison."""
@@ -115,26 +140,77 @@ class ReIDCLI(LightningCLI):
         self.before: dict[str, float] = {}
         if self._evaluates() and not self.folder.checkpoint:
             with isolate_rng():
-                self.before = self._test()
+                self.before = self._test("untrained")
+        elif self.folder.checkpoint:
+            known = read_retrieval(self.folder.path).get("untrained", {})
+            self.before = {f"test/{name}": value for name, value in known.items()}
 
     def after_fit(self) -> None:
         """Measure the trained network and print what was achieved."""
         if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        after = self._test() if self._evaluates() else {}
-        print_summary(self.before, after, self._label_history(), self.folder.path)
+        self._tell_if_nothing_was_trained()
+        after = self._test("trained") if self._evaluates() else {}
+        print_summary(self.before, after, label_history(self.trainer), self.folder.path)
 
-    def _label_history(self) -> list[dict[str, float]]:
-        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
-        relabelling = [c for c in callbacks if isinstance(c, PseudoLabelCallback)]
-        return relabelling[0].history if relabelling else []
+    def after_validate(self) -> None:
+        """Say where to look."""
+        self._tell_page()
+
+    def after_test(self) -> None:
+        """Say where to look."""
+        self._tell_page()
+
+    def _tell_page(self) -> None:
+        if (self.folder.path / PAGE).is_file():
+            rank_zero_info(f"To look at: {self.folder.path / PAGE}")
+
+    def _tell_if_nothing_was_trained(self) -> None:
+        """Of a run that had finished."""
+        trainer = self.trainer
+        if self.folder.checkpoint and trainer.global_step == self.steps_before:
+            limit = trainer.max_epochs or -1
+            rank_zero_warn(
+                f"nothing was trained: {self.folder.checkpoint} has all {trainer.current_epoch} "
+                "epochs that were asked for. To train on, ask for more, such as "
+                f"--trainer.max_epochs {2 * max(limit, trainer.current_epoch)}"
+            )
 
     def _evaluates(self) -> bool:
         wanted = self._get(self.config_init, "evaluate") and not self.trainer.fast_dev_run  # type: ignore[attr-defined]
         return bool(wanted) and getattr(self.datamodule, "has_test", False)
 
-    def _test(self) -> dict[str, float]:
-        return dict(self.trainer.test(self.model, self.datamodule, verbose=False)[0])
+    def _test(self, column: str) -> dict[str, float]:
+        results = dict(self.trainer.test(self.model, self.datamodule, verbose=False)[0])
+        self.page.keep(self.trainer, results, column)
+        return results
+
+
+class HowToGoOn(pl.Callback):
+    """Says, when training is interrupted from the keyboard, how to go on with it.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """In one line."""
+        if not isinstance(exception, KeyboardInterrupt):
+            return
+        settings, last = self.folder / "config.yaml", self.folder / LAST
+        command = ["lightning-reid", "fit", "--config", str(settings)]
+        if last.is_file():
+            command += ["--ckpt_path", str(last)]
+            rank_zero_info(
+                f"Interrupted. To go on after its last whole epoch: {shlex.join(command)}"
+            )
+        else:
+            rank_zero_info(f"Interrupted in its first epoch. To begin again: {shlex.join(command)}")
 
 
 class SaveConfig(SaveConfigCallback):
@@ -182,6 +258,9 @@ def main() -> None:
     """Run the command line of this process; what the user can mend is told in one line."""
     try:
         done = run_command_line()
+    except KeyboardInterrupt:  # outside the Trainer, which has its own way to end
+        sys.stderr.write("lightning-reid: interrupted\n")
+        sys.exit(_INTERRUPTED)
     except Exception as error:
         mendable = _mendable(error)
         if mendable is None:
@@ -223,6 +302,8 @@ def run_command_line(args: ArgsType = None) -> ReIDCLI | int:
     """
     # Lightning's own business with the newest torch
     warnings.filterwarnings("ignore", ".*LeafSpec.*")
+    # statistics of the labels are the same in every process
+    warnings.filterwarnings("ignore", r".*self\.log\('(labels|diagnostics)/.*sync_dist")
     given = sys.argv[1:] if args is None else args
     if isinstance(given, list) and given and given[0] in COMMANDS:
         return COMMANDS[given[0]].run(given[1:])
@@ -235,7 +316,7 @@ def run_command_line(args: ArgsType = None) -> ReIDCLI | int:
         save_config_callback=SaveConfig,
         save_config_kwargs={"overwrite": True},
         auto_configure_optimizers=False,
-        parser_class=CommandParser,
+        parser_class=BriefParser,
         parser_kwargs={"parser_mode": "omegaconf+", "allow_abbrev": False},
         trainer_defaults={
             "log_every_n_steps": 10,
@@ -247,8 +328,7 @@ def run_command_line(args: ArgsType = None) -> ReIDCLI | int:
                     enable_version_counter=False,
                     save_on_train_epoch_end=True,
                 ),
-                RankingPicture(),
-                EmbeddingWriter(),
+                Pictures(),
             ],
         },
         args=args,

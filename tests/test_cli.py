@@ -39,13 +39,49 @@ def logged(folder):
 def test_a_run_leaves_everything_in_one_folder(trained):
     folder, _ = trained
     assert (folder / "checkpoints" / "last.ckpt").is_file()
-    assert (folder / "pictures" / "rankings.png").is_file()
+    assert (folder / "pictures" / "worst_rankings.png").is_file()
     assert list(folder.glob("events.out.tfevents.*"))
     assert yaml.safe_load((folder / "config.yaml").read_text())["run_dir"] == str(folder)
     log = logged(folder)
     assert {"labels/clusters", "labels/outliers", "labels/proxies"} <= set(log)
     assert {"labels/silhouette", "labels/stability", "diagnostics/ari", "test/mAP"} <= set(log)
     assert {"labels/seconds/extraction", "labels/seconds/neighbors"} <= set(log)
+
+
+def table_rows(folder, name):
+    with (folder / "tables" / f"{name}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_has_a_page_and_its_tables(trained):
+    folder, _ = trained
+    retrieval = {row["measure"]: row for row in table_rows(folder, "retrieval")}
+    assert list(retrieval["mAP"]) == ["measure", "untrained", "trained"]
+    logged_maps = [float(row["test/mAP"]) for row in log_rows(folder) if "test/mAP" in row]
+    told = [float(retrieval["mAP"][column]) for column in ("untrained", "trained")]
+    assert told == pytest.approx(logged_maps[:2])
+    labels = table_rows(folder, "labels")
+    assert [row["epoch"] for row in labels] == ["0", "1", "2"]
+    clusters = [row["labels/clusters"] for row in log_rows(folder) if "labels/clusters" in row]
+    assert [float(row["labels/clusters"]) for row in labels] == [float(c) for c in clusters]
+    page = (folder / "report.html").read_text()
+    assert f"{100 * told[1]:.1f} %" in page
+    assert "O2CAP on Market1501" in page
+    assert "2 of 2 epochs are done" in page
+    assert page.count("<img ") == len(list((folder / "pictures").iterdir()))
+    assert f"lightning-reid fit --config {folder}/config.yaml" in page
+
+
+def test_a_test_has_a_page_of_its_own(trained, persons):
+    folder, _ = trained
+    before = (folder / "report.html").read_bytes()
+    run("test", persons, folder, "--ckpt_path=last")
+    rows = {row["measure"]: row for row in table_rows(folder / "test", "retrieval")}
+    assert list(rows["mAP"]) == ["measure", "value"]
+    page = (folder / "test" / "report.html").read_text()
+    assert f"Test of {folder}/checkpoints/last.ckpt" in page
+    assert f"{100 * float(rows['mAP']['value']):.1f} %" in page
+    assert (folder / "report.html").read_bytes() == before
 
 
 def test_fit_ends_with_a_table(trained, persons, tmp_path, capsys):
@@ -96,9 +132,24 @@ def test_a_second_run_gets_a_folder_of_its_own(trained, persons):
 def test_resume_goes_on_in_the_folder(persons, tmp_path):
     folder = tmp_path / "run"
     run("fit", persons, folder, *EASY, "--trainer.max_epochs=1")
+    untrained = table_rows(folder, "retrieval")[0]["untrained"]
     resumed = run("fit", persons, folder, *EASY, "--ckpt_path=last")
     assert resumed.trainer.current_epoch == 2
     assert not (tmp_path / "run-2").exists()
+    assert table_rows(folder, "retrieval")[0]["untrained"] == untrained
+    assert [row["epoch"] for row in table_rows(folder, "labels")] == ["0", "1", "2"]
+    page = (folder / "report.html").read_text()
+    assert "2 of 2 epochs are done" in page
+    assert "gone on with" in page
+    assert "--ckpt_path null" in page
+
+
+def test_a_run_that_had_finished_says_so(persons, tmp_path, recwarn):
+    options = (*EASY, "--trainer.max_epochs=1", "--evaluate=false")
+    run("fit", persons, tmp_path / "run", *options)
+    assert not any("nothing was trained" in str(warned.message) for warned in recwarn)
+    with pytest.warns(UserWarning, match="nothing was trained: .* all 1 epochs .*max_epochs 2"):
+        run("fit", persons, tmp_path / "run", *options, "--ckpt_path=last")
 
 
 def test_an_interrupted_run_goes_on_after_its_last_whole_epoch(persons, tmp_path, monkeypatch):
@@ -171,8 +222,37 @@ def fails(capsys, *args):
     return capsys.readouterr().err
 
 
-def test_a_misspelt_option_is_named(persons, tmp_path, capsys):
-    assert "learning_rat" in fails(capsys, "fit", persons, tmp_path, "--model.learning_rat=1")
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("--model.learning_rat=1", "O2CAP has no option --model.learning_rat; did you mean --mod"),
+        ("--model.learning_rat=1", "did you mean --model.learning_rate?"),
+        ("--model.epz=0.5", "did you mean --model.clusterer.eps?"),
+        ("--model.clusterer.epz=1", "did you mean --model.clusterer.eps?"),
+        ("--data.augmentation.padd=3", "did you mean --data.augmentation.pad?"),
+        ("--trainer.max_epoch=1", "there is no option --trainer.max_epoch; did you mean --train"),
+        ("--trainer.max_epoch=1", "did you mean --trainer.max_epochs?"),
+        ("--evalute=false", "did you mean --evaluate?"),
+        ("--nothing_like_it=3", "there is no option --nothing_like_it\n"),
+        ("--model=O2CUP", "there is no class O2CUP; did you mean O2CAP?"),
+        ("--model.clusterer=Foo", "there is no class Foo; there are AgglomerativeClusterer"),
+        ("--model.learning_rate=abc", "--model.learning_rate: expected float, not abc"),
+        ("--trainer.max_epochs=many", "--trainer.max_epochs: expected int, not many"),
+    ],
+)
+def test_a_wrong_option_is_told_in_two_lines(option, told, persons, tmp_path, capsys):
+    message = fails(capsys, "fit", persons, tmp_path, option)
+    assert told in message
+    assert message.startswith("lightning-reid: error: ")
+    assert message.count("\n") == 2
+
+
+def test_what_is_missing_is_told_in_two_lines(capsys):
+    with pytest.raises(SystemExit):
+        run_command_line(["fit", "--model=O2CAP", "--data=Market1501"])
+    message = capsys.readouterr().err
+    assert "--data.root is required" in message
+    assert message.count("\n") == 2
 
 
 def test_a_shortened_option_is_not_guessed(persons, tmp_path, capsys):

@@ -12,11 +12,10 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
-from rich import get_console
-from rich.progress import track
 from torch import Tensor
 
 from lightning_reid.clustering import Clusterer
+from lightning_reid.clustering.progress import shown
 from lightning_reid.distributed import (
     first_rank_only,
     follow_first_rank,
@@ -231,6 +230,13 @@ class PseudoLabelCallback(pl.Callback):
             )
 
 
+def label_history(trainer: pl.Trainer) -> list[dict[str, float]]:
+    """Statistics of every labelling of a run, oldest first; none without pseudo labels."""
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    relabelling = [c for c in callbacks if isinstance(c, PseudoLabelCallback)]
+    return relabelling[0].history if relabelling else []
+
+
 @torch.no_grad()
 def extract_features(
     trainer: pl.Trainer, pl_module: pl.LightningModule, loader: Iterable[dict[str, Tensor]]
@@ -317,9 +323,8 @@ def _shown(trainer: pl.Trainer, loader: Iterable[dict[str, Tensor]]) -> Iterator
     if trainer.fast_dev_run:  # type: ignore[attr-defined]
         total = min(total, int(trainer.limit_train_batches))
     watched = trainer.progress_bar_callback is not None and trainer.is_global_zero
-    hidden = not (watched and get_console().is_terminal)  # in a log file it leaves empty lines
     batches = islice(loader, total)
-    yield from track(batches, "Extracting features", total, transient=True, disable=hidden)
+    yield from shown(batches, "Extracting features", total) if watched else batches
 
 
 def _once_each(index: Tensor, count: int | None) -> Tensor:

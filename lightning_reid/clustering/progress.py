@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import TypeVar
@@ -10,35 +10,43 @@ from typing import TypeVar
 Step = TypeVar("Step")
 
 _PATIENCE = 2.0  # seconds; what is done by then shows nothing
+_INTERVAL = 0.2  # seconds between two drawings
 
 
-def shown(steps: Sequence[Step], description: str) -> Iterator[Step]:
+def shown(steps: Iterable[Step], description: str, total: int | None = None) -> Iterator[Step]:
     """Go through steps of similar length; a bar appears after two seconds.
 
     Args:
         steps: what to go through.
         description: what is being done.
+        total: how many steps there are; None: the length of ``steps``.
     """
     from rich.progress import Progress
 
-    start = perf_counter()
+    start = drawn = perf_counter()
     with Progress(transient=True, disable=not _is_watched()) as progress:
-        task = progress.add_task(description, total=len(steps), visible=False)
+        count = len(steps) if total is None else total  # type: ignore[arg-type]
+        task = progress.add_task(description, total=count, visible=False)
         for done, step in enumerate(steps, 1):
             yield step
-            late = perf_counter() - start > _PATIENCE
-            progress.update(task, completed=done, visible=late)
+            now = perf_counter()
+            late, due = now - start > _PATIENCE, now - drawn > _INTERVAL
+            # under another bar it is drawn only when it asks for it
+            progress.update(task, completed=done, visible=late, refresh=late and due)
+            drawn = now if due else drawn
 
 
 @contextmanager
 def busy(description: str) -> Iterator[None]:
     """Say what is being done while it is, where nothing tells how far it is."""
-    if not _is_watched():
-        yield
-        return
     from rich import get_console
+    from rich.progress import Progress, SpinnerColumn, TextColumn
 
-    with get_console().status(description):
+    columns = SpinnerColumn(), TextColumn("{task.description}")
+    console, hidden = get_console(), not _is_watched()
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+        progress.add_task(description, total=None)
+        progress.refresh()
         yield
 
 

@@ -51,7 +51,8 @@ CONTENTS = (
             Item(
                 "camera_pairs",
                 "From camera to camera",
-                "mAP by camera of the query (rows) and of the gallery (columns).",
+                "mAP by camera of the query (rows) and of the gallery (columns), in percent; grey "
+                "where no query has a match.",
             ),
             Item("map_over_epochs", "mAP over epochs", "Of the sets that were evaluated."),
         ),
@@ -62,19 +63,19 @@ CONTENTS = (
             Item(
                 "worst_rankings",
                 "The worst queries",
-                "Queries whose matches come last, with their nearest gallery images. Green frames "
-                "match, red ones do not.",
+                "Queries whose first match comes last, each of another person, with their nearest "
+                "gallery images and that match. Green frames with a tick match, red ones do not.",
             ),
             Item(
                 "typical_rankings",
                 "Typical queries",
-                "Queries around the median, with their nearest gallery images. Green frames "
-                "match, red ones do not.",
+                "Queries of average precision around the median, with their nearest gallery "
+                "images. Green frames with a tick match, red ones do not.",
             ),
             Item(
                 "attention",
                 "Where it looks",
-                "Brighter parts contribute more to the embedding.",
+                "The same queries; brighter parts contribute more to the embedding.",
             ),
         ),
     ),
@@ -91,25 +92,25 @@ CONTENTS = (
             Item(
                 "clusters_over_epochs",
                 "Clusters over epochs",
-                "Number of clusters, share of images left out as outliers, and share of images "
-                "whose neighbours in the cluster changed since the labelling before (churn).",
+                "Number of clusters, share of images left out as outliers, and churn: 100 % less "
+                "the agreement (adjusted Rand index) with the labelling before.",
             ),
             Item(
                 "clusters",
                 "Some clusters",
                 "The largest, those of most cameras, and the most suspicious: loose ones, which "
-                "may hold several people.",
+                "may hold several people, with the images from their centre outwards.",
             ),
             Item(
                 "map_by_camera",
                 "The training images by camera",
-                "Their embeddings in two dimensions (t-SNE). Cameras that form islands of their "
-                "own were not bridged.",
+                "Embeddings of at most some thousands of them in two dimensions (t-SNE). Cameras "
+                "that form islands of their own were not bridged.",
             ),
             Item(
                 "map_by_cluster",
                 "The training images by cluster",
-                "The same map; grey points are outliers.",
+                "The same map; grey points are outliers, and far clusters may share a colour.",
             ),
         ),
     ),

@@ -1,70 +1,154 @@
-"""Query results as one picture."""
+"""Queries and what was found for them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor
 
-from lightning_reid.metrics import Collected
+from lightning_reid.metrics import Collected, QueryScores
+from lightning_reid.report.tiles import Frame, Row, Tile, draw_rows
 
-_HEIGHT, _WIDTH, _FRAME, _TEXT = 128, 64, 4, 14
-_CELL_WIDTH, _CELL_HEIGHT = _WIDTH + 2 * _FRAME + 4, _HEIGHT + _TEXT + 2 * _FRAME + 4
-_COLOURS = {"query": (90, 90, 90), "match": (20, 150, 60), "mismatch": (200, 40, 40)}
+Integers = npt.NDArray[np.int64]
 
 
-def draw_rankings(
+class Ranking(NamedTuple):
+    """What was found for a query.
+
+    Attributes:
+        query: position of the query among all images.
+        nearest: positions of the nearest gallery images that count, nearest first.
+        first_match: position of the first that matches.
+        rank: its rank, from 1.
+        average_precision: of the query.
+    """
+
+    query: int
+    nearest: list[int]
+    first_match: int
+    rank: int
+    average_precision: float
+
+
+def worst_queries(scores: QueryScores, identities: Tensor, count: int) -> Integers:
+    """Queries whose first match comes last, each of another identity.
+
+    Args:
+        scores: of Q queries.
+        identities: ``(Q,)``.
+        count: how many at most.
+
+    Returns:
+        Positions among the queries, worst first; only such that have a match at all.
+    """
+    valid, first_match, precision = _columns(scores)
+    order = valid[np.lexsort((precision, -first_match))]
+    return _one_of_each(order, identities, count)
+
+
+def typical_queries(scores: QueryScores, identities: Tensor, count: int) -> Integers:
+    """Queries whose average precision is nearest to the median, each of another identity.
+
+    Arguments and result are those of :func:`worst_queries`; the nearest come first.
+    """
+    valid, _, precision = _columns(scores)
+    if not len(valid):
+        return valid
+    distance = np.abs(precision - np.median(precision))
+    return _one_of_each(valid[np.argsort(distance, kind="stable")], identities, count)
+
+
+def rank_gallery(
     seen: Collected,
-    paths: Sequence[str],
-    camera_names: Sequence[str],
-    num_queries: int = 8,
+    scores: QueryScores,
+    chosen: Integers,
     num_results: int = 10,
-) -> Image.Image:
-    """Each row a query and its nearest gallery images; green frames match, red ones do not.
+    cross_camera_only: bool = False,
+) -> list[Ranking]:
+    """The nearest gallery images of some queries.
 
     Gallery images of the query's identity and camera are left out, as in the numbers.
 
     Args:
-        seen: the evaluation set as :meth:`~lightning_reid.RetrievalMetrics.collect` gives it.
-        paths: image files by ``index``.
-        camera_names: names by camera number, written above the images.
-        num_queries: rows; queries are taken evenly from all of them.
-        num_results: gallery images in a row.
+        seen: the evaluation set.
+        scores: of all its queries.
+        chosen: positions among the queries; each must have a match.
+        num_results: gallery images to keep.
+        cross_camera_only: leave out all gallery images of the query's camera.
     """
-    query, gallery = seen.is_query.nonzero()[:, 0], (~seen.is_query).nonzero()[:, 0]
-    rows = query[torch.linspace(0, len(query) - 1, min(num_queries, len(query))).long()]
-    canvas = Image.new(
-        "RGB", ((num_results + 1) * _CELL_WIDTH, len(rows) * _CELL_HEIGHT), (255, 255, 255)
-    )
-    for y, row in enumerate(rows):
-        nearest = _nearest(seen, row, gallery)[:num_results]
-        for x, i in enumerate([row, *nearest]):
-            same = bool(seen.identities[i] == seen.identities[row])
-            kind = "query" if x == 0 else "match" if same else "mismatch"
-            camera = camera_names[int(seen.cameras[i])]
-            tile = _tile(paths[int(seen.index[i])], camera, kind)
-            canvas.paste(tile, (x * _CELL_WIDTH, y * _CELL_HEIGHT))
-    return canvas
+    queries, gallery = seen.is_query.nonzero()[:, 0], (~seen.is_query).nonzero()[:, 0]
+    rankings = []
+    for number in chosen.tolist():
+        row = queries[number]
+        same = seen.identities[gallery] == seen.identities[row]
+        junk = (seen.cameras[gallery] == seen.cameras[row]) & (same | cross_camera_only)
+        kept = gallery[~junk]
+        difference = seen.embeddings[kept] - seen.embeddings[row]
+        order = difference.square().sum(1).argsort(stable=True)
+        found = same[~junk][order]
+        ranking = Ranking(
+            query=int(row),
+            nearest=kept[order[:num_results]].tolist(),
+            first_match=int(kept[order[found.nonzero()[0, 0]]]),
+            rank=int(scores.first_match[number]),
+            average_precision=float(scores.average_precision[number]),
+        )
+        rankings.append(ranking)
+    return rankings
 
 
-def _nearest(seen: Collected, row: Tensor, gallery: Tensor) -> Tensor:
-    junk = (seen.identities[gallery] == seen.identities[row]) & (
-        seen.cameras[gallery] == seen.cameras[row]
-    )
-    kept = gallery[~junk]
-    distance = (seen.embeddings[kept] - seen.embeddings[row]).square().sum(1)
-    return kept[distance.argsort()]
+def draw_rankings(
+    rankings: Sequence[Ranking],
+    identities: Tensor,
+    cameras: Tensor,
+    paths: Sequence[str],
+    camera_names: Sequence[str],
+) -> Image.Image:
+    """Each row a query and its nearest gallery images, and its first match if that comes later.
+
+    Thick green frames with a tick match, thin red ones with a cross do not.
+
+    Args:
+        rankings: the rows.
+        identities: ``(N,)`` of all images.
+        cameras: ``(N,)`` of all images.
+        paths: N image files.
+        camera_names: by camera number, written above the images.
+    """
+
+    def tile(position: int, frame: Frame, before: str = "") -> Tile:
+        return Tile(paths[position], before + camera_names[int(cameras[position])], frame)
+
+    rows = []
+    for ranking in rankings:
+        matches = (identities[torch.tensor(ranking.nearest)] == identities[ranking.query]).tolist()
+        tiles: list[Tile | None] = [tile(ranking.query, "query", "query, ")]
+        tiles += [
+            tile(position, "match" if match else "mismatch")
+            for position, match in zip(ranking.nearest, matches, strict=True)
+        ]
+        if not any(matches):
+            tiles += [None, tile(ranking.first_match, "match", f"{ranking.rank}: ")]
+        precision = f"{100 * ranking.average_precision:.0f} %"
+        rows.append(
+            Row(f"first match at rank {ranking.rank}, average precision {precision}", tiles)
+        )
+    return draw_rows(rows)
 
 
-def _tile(path: str | Path, camera: str, kind: str) -> Image.Image:
-    tile = Image.new("RGB", (_CELL_WIDTH, _CELL_HEIGHT), (255, 255, 255))
-    draw = ImageDraw.Draw(tile)
-    draw.text((_FRAME, 0), f"query, {camera}" if kind == "query" else camera, fill=(60, 60, 60))
-    draw.rectangle((1, _TEXT, _CELL_WIDTH - 3, _CELL_HEIGHT - 3), fill=_COLOURS[kind])
-    with Image.open(path) as image:
-        picture = image.convert("RGB").resize((_WIDTH, _HEIGHT))
-    tile.paste(picture, (1 + _FRAME, _TEXT + _FRAME))
-    return tile
+def _columns(scores: QueryScores) -> tuple[Integers, Integers, npt.NDArray[np.float64]]:
+    """Positions, first matches and precisions of the valid queries."""
+    valid = scores.valid.cpu().numpy()
+    first_match = scores.first_match.cpu().numpy()[valid]
+    return valid.nonzero()[0], first_match, scores.average_precision.cpu().numpy()[valid]
+
+
+def _one_of_each(order: Integers, identities: Tensor, count: int) -> Integers:
+    """The first of each identity, in order."""
+    _, first = np.unique(identities.cpu().numpy()[order], return_index=True)
+    return order[np.sort(first)[:count]]

@@ -9,6 +9,9 @@ from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
+from lightning_reid.report.numbers import measures_of, shown_interval, shown_number
+from lightning_reid.report.page import PAGE
+
 _LABEL_ROWS = {
     "labels/clusters": "clusters",
     "labels/outlier_share": "outliers, share of images",
@@ -19,7 +22,6 @@ _LABEL_ROWS = {
     "labels/stability": "agreement with the labels before (ARI)",
     "diagnostics/ari": "agreement with the true identities (ARI, diagnostic)",
 }
-_COUNTS = ("clusters", "num_valid_queries")
 
 
 @rank_zero_only
@@ -33,7 +35,8 @@ def print_summary(
 
     Args:
         before: test results of the untrained network; may be empty.
-        after: test results of the trained network; may be empty.
+        after: test results of the trained network, with the bounds of intervals as ``..._low`` and
+            ``..._high`` if they were asked for; may be empty.
         history: statistics of every labelling, oldest first; may be empty.
         folder: of the run.
     """
@@ -41,13 +44,23 @@ def print_summary(
     if after:
         columns = {"untrained": before, "trained": after} if before else {"trained": after}
         table = Table("test", *columns, title="Retrieval")
-        for key in after:
-            numbers = (_number(values.get(key), key) for values in columns.values())
+        for key in measures_of(after):
+            numbers = (_with_interval(values, key) for values in columns.values())
             table.add_row(key.removeprefix("test/"), *numbers)
         console.print(table)
     if history:
         console.print(_labels_table(history[0], history[-1]))
-    console.print(f"Everything of this run is in [bold]{folder}[/bold]")
+    # a folder's name is no markup, and stays whole for copying
+    told = f"Everything of this run is in {folder}"
+    page = folder / PAGE
+    console.print(
+        f"{told}; to look at: {page}" if page.is_file() else told, markup=False, soft_wrap=True
+    )
+
+
+def _with_interval(numbers: Mapping[str, float], name: str) -> str:
+    value, interval = shown_number(numbers, name), shown_interval(numbers, name)
+    return f"{value} ({interval})" if interval else value
 
 
 def _labels_table(first: Mapping[str, float], last: Mapping[str, float]) -> Table:
@@ -61,6 +74,4 @@ def _labels_table(first: Mapping[str, float], last: Mapping[str, float]) -> Tabl
 def _number(value: float | None, key: str) -> str:
     if value is None or value != value:
         return "-"
-    if key.rpartition("/")[2] in _COUNTS:
-        return str(int(value))
-    return f"{100 * value:.1f} %" if key.startswith("test/") else f"{value:.3f}"
+    return f"{int(value):,}" if key == "labels/clusters" else f"{value:.3f}"

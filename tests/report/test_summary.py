@@ -19,3 +19,22 @@ def test_nothing_to_test_on_leaves_the_labels(capsys, tmp_path):
     printed = capsys.readouterr().out
     assert "Retrieval" not in printed
     assert "clusters" in printed
+
+
+def test_intervals_stand_beside_their_numbers(capsys, tmp_path):
+    after = {"test/mAP": 0.5, "test/mAP_low": 0.412, "test/mAP_high": 0.587}
+    print_summary({"test/mAP": 0.1}, after, [], tmp_path)
+    printed = capsys.readouterr().out
+    assert "50.0 % (41.2 to 58.7)" in printed
+    assert "10.0 %" in printed
+    assert "mAP_low" not in printed
+
+
+def test_the_folder_is_whole_and_no_markup(capsys, tmp_path):
+    folder = tmp_path / "[bold]a run" / ("with a long name " * 8)
+    folder.mkdir(parents=True)
+    print_summary({}, {}, [], folder)
+    assert f"Everything of this run is in {folder}\n" in capsys.readouterr().out
+    (folder / "report.html").touch()
+    print_summary({}, {}, [], folder)
+    assert f"to look at: {folder}/report.html\n" in capsys.readouterr().out

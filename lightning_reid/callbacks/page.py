@@ -1,0 +1,123 @@
+"""When the page of a run is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+
+from lightning_reid.callbacks.pseudo_labels import label_history
+from lightning_reid.report.page import write_page
+from lightning_reid.report.record import RunRecord
+from lightning_reid.report.tables import write_labels, write_retrieval
+
+
+class Page(pl.Callback):
+    """Keep ``report.html``, ``run.json``, ``tables/labels.csv`` and ``retrieval.csv`` up to date.
+
+    The page is written when an epoch begins, so that loading it again shows a run as it goes, and
+    at the end of ``fit``, ``validate`` and ``test``.
+
+    Args:
+        command: what the Trainer's calls are steps of: ``"fit"`` where it is tested before and
+            after training, whose results come through :meth:`keep`. None: each call is a command
+            of its own.
+    """
+
+    def __init__(self, command: str | None = None) -> None:
+        self.command = command
+        self.record: RunRecord | None = None
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note what begins."""
+        self._begin(trainer, pl_module)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note what begins, unless it is part of training."""
+        if trainer.state.fn == "validate":
+            self._begin(trainer, pl_module)
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note what begins."""
+        self._begin(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show the epochs before, with all that was drawn at their end, and the new labels."""
+        self._write(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show the whole training."""
+        self._write(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show what was found, unless it is part of training."""
+        if trainer.state.fn == "validate":
+            self._show_results(trainer)
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show what was found."""
+        self._show_results(trainer)
+
+    def keep(
+        self, trainer: pl.Trainer, results: Mapping[str, float], column: str = "value"
+    ) -> None:
+        """Write test results into ``tables/retrieval.csv``, and show them.
+
+        Args:
+            trainer: that found them.
+            results: by name.
+            column: ``"untrained"`` or ``"trained"`` for the two tests of a ``fit``.
+        """
+        folder = _folder(trainer)
+        if trainer.is_global_zero and folder is not None:
+            write_retrieval(folder, results, column)
+        self._write(trainer)
+
+    def _show_results(self, trainer: pl.Trainer) -> None:
+        if self.command == "fit":
+            self._write(trainer)  # what was drawn; the numbers are told by keep()
+            return
+        results = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.keep(trainer, results)
+
+    def _begin(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        folder = _folder(trainer)
+        command = self.command or str(trainer.state.fn.value if trainer.state.fn else "fit")
+        if self.record is not None and (command != "fit" or self.record.command == "fit"):
+            return
+        datamodule = trainer.datamodule  # type: ignore[attr-defined]
+        begun = RunRecord(
+            command=command,
+            method=type(pl_module).__name__,
+            data="loaders of its own" if datamodule is None else type(datamodule).__name__,
+            checkpoint=None if trainer.ckpt_path is None else str(trainer.ckpt_path),
+            epochs=trainer.max_epochs if (trainer.max_epochs or -1) > 0 else None,
+            device=f"{trainer.world_size} x {_device(pl_module.device)}",
+        )
+        self.record = begun.begin(None if folder is None else RunRecord.read(folder))
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        folder = _folder(trainer)
+        if not trainer.is_global_zero or folder is None or self.record is None:
+            return
+        if self.record.command == "fit":
+            done = max(self.record.epochs_done, trainer.current_epoch)
+            self.record = replace(self.record, epochs_done=done)
+        self.record.write(folder)
+        if history := label_history(trainer):
+            write_labels(folder, history)
+        write_page(folder)
+
+
+def _folder(trainer: pl.Trainer) -> Path | None:
+    """Where the run writes; None if it is a dry run. To be asked by all ranks."""
+    if trainer.fast_dev_run:  # type: ignore[attr-defined]
+        return None
+    return Path(trainer.log_dir or trainer.default_root_dir)
+
+
+def _device(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

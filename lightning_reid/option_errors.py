@@ -1,0 +1,186 @@
+"""Wrong options, told in two lines: what is wrong with which option, and where to look."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import re
+import typing
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from jsonargparse import ArgumentParser
+
+from lightning_reid.commands import CommandParser
+
+_CLOSE = 0.6  # likeness of names that are worth a guess; difflib's default
+_AS_CLOSE = 0.1  # names that are nearly as like as the best are named too
+_KEY = re.compile(r'Parser key "(.+?)":')
+_CLASS = re.compile(r"Problem with given class_path '(.+?)'")
+_UNKNOWN = re.compile(r"Option '(.+?)' is not accepted")
+_REQUIRED = re.compile(r"the following arguments are required: (.+)")
+_NO_CLASS = re.compile(r"Expected a dot import path string: (.+)")
+_EXPECTED = re.compile(r"Expected a <class '(.+?)'>(?:\. Got value: (.*))?")
+_GIVEN = re.compile(r"Given value: (.+)")
+_TYPES = re.compile(r"<class '(lightning_reid\..+?)'>")
+_UNRECOGNIZED = re.compile(r"unrecognized arguments: (.+)")
+_NOT_OF_COMMAND = re.compile(r"Subcommand '.+?' does not accept option '(.+?)'")
+
+
+class BriefParser(CommandParser):
+    """The parser of the command line, which tells a wrong option in two lines."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """End the process with what is wrong; parsers inside this one raise it, at length."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        parser = getattr(ex, "subcommand_parser", None) or self
+        known = [action.dest for action in parser._actions]
+        command = parser.prog.replace(" [options]", "")
+        self.exit(2, f"lightning-reid: error: {brief(message, known, command)}\n")
+
+
+def brief(message: str, known: Collection[str], command: str) -> str:
+    """A message of jsonargparse in two lines, if it is of a kind that is known, else as it is.
+
+    Args:
+        message: what it says, over many lines.
+        known: options of the command.
+        command: such as ``lightning-reid fit``.
+    """
+    if found := _UNRECOGNIZED.match(message) or _NOT_OF_COMMAND.match(message):
+        given = found[1].split()[0].partition("=")[0]
+        option = given.removeprefix("--")
+        return f"there is no option {given}{_guess(option, known)}\n{command} --help lists all"
+    if found := _REQUIRED.match(message):
+        names = [name.rpartition(".")[2] for name in found[1].split(", ")]
+        return f"missing: {', '.join(f'--{name}' for name in names)}\n{command} --help lists all"
+    wrong = _Wrong.read(message)
+    told = wrong.told()
+    if told is None:
+        return f"{message}\n{command} --help lists all"
+    top = wrong.keys[0]
+    of_class = wrong.classes and top in known
+    more = f"--{top}.help {wrong.classes[0].rpartition('.')[2]}" if of_class else "--help"
+    return f"{told}\n{command} {more} lists all"
+
+
+@dataclass
+class _Wrong:
+    """What a message with an indented trace says about the option that it ends at.
+
+    Args:
+        keys: names that lead to the option, outermost first.
+        classes: import paths of the classes that were given on the way.
+        lines: what is said about the option itself.
+    """
+
+    keys: list[str] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, message: str) -> _Wrong:
+        """Follow the first branch of the message to its end."""
+        wrong, depth = cls(), -1
+        for line in filter(None, message.splitlines()):
+            indent, text = len(line) - len(line.lstrip(" -")), line.lstrip(" -")
+            if indent <= depth:
+                break  # other types that were tried for an outer option
+            if key := _KEY.match(text):
+                wrong.keys.append(key[1])
+                wrong.lines, text = [], text[key.end() :].strip()
+            elif found := _CLASS.match(text):
+                wrong.classes.append(found[1])
+                wrong.lines, depth = [], indent
+                continue
+            wrong.lines.append(text)
+        return wrong
+
+    def told(self) -> str | None:
+        """In one line; None if it is not understood."""
+        if not self.keys:
+            return None
+        option, text = "--" + ".".join(self.keys), "\n".join(self.lines)
+        if found := _UNKNOWN.search(text):
+            return self._unknown(option, found[1])
+        if found := _REQUIRED.search(text):
+            return f"{option}.{found[1]} is required"
+        if found := _NO_CLASS.search(text):
+            bases = map(_imported, _TYPES.findall(text))
+            names = sorted({cls.__name__ for base in bases for cls in _subclasses(base)})
+            guess = _guess(found[1], names, "") or f"; there are {', '.join(names)}"
+            return f"{option}: there is no class {found[1]}{guess}"
+        tried = [(kind, value) for kind, value in _EXPECTED.findall(text) if kind != "NoneType"]
+        values = [value for _, value in tried if value] + _GIVEN.findall(text)
+        if not tried or not values:
+            return None
+        kinds = " or ".join(dict.fromkeys(kind for kind, _ in tried))
+        return f"{option}: expected {kinds}, not {values[0]}"
+
+    def _unknown(self, option: str, name: str) -> str:
+        if not self.classes:
+            return f"there is no option {option}.{name}"
+        cls = _imported(self.classes[-1])
+        guess = _guess(name, _options(cls), f"{option}.")
+        return f"{cls.__name__} has no option {option}.{name}{guess}"
+
+
+def _guess(given: str, known: Iterable[str], dashes: str = "--") -> str:
+    """The nearest names, as the end of a sentence."""
+    likeness = {name: _likeness(given, name) for name in known}
+    best = max(likeness.values(), default=0.0)
+    near = [name for name, alike in likeness.items() if alike >= max(_CLOSE, best - _AS_CLOSE)]
+    if not near:
+        return ""
+    near.sort(key=lambda name: -likeness[name])
+    return f"; did you mean {' or '.join(dashes + name for name in near[:3])}?"
+
+
+def _likeness(given: str, name: str) -> float:
+    """From 0 to 1, of the last parts; where a whole group was meant, of the first."""
+    head, _, last = given.partition(".")[0], *given.rpartition(".")[1:]
+    parts = [(last, name.rpartition(".")[2])]
+    if "." not in name and name != head:
+        parts.append((head, name))
+    return max(difflib.SequenceMatcher(None, a.lower(), b.lower()).ratio() for a, b in parts)
+
+
+def _imported(path: str) -> type[Any]:
+    module, _, name = path.rpartition(".")
+    cls: type[Any] = getattr(importlib.import_module(module), name)
+    return cls
+
+
+def _subclasses(cls: type[Any]) -> Iterator[type[Any]]:
+    """That can be made, the class itself among them."""
+    if not inspect.isabstract(cls):
+        yield cls
+    for below in cls.__subclasses__():
+        yield from _subclasses(below)
+
+
+def _options(cls: type[Any]) -> Iterator[str]:
+    """Names of a class's options and, after a dot, of those of the classes these may be."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(cls)
+    hints: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        if "__init__" in vars(base) and base.__module__.startswith("lightning_reid"):
+            hints |= typing.get_type_hints(vars(base)["__init__"])
+    for name in list(parser.get_defaults().keys()):
+        yield name
+        for kind in _kinds(hints.get(name)):
+            yield from (f"{name}.{below}" for below in _options(kind))
+
+
+def _kinds(hint: Any) -> Iterator[type[Any]]:
+    """Classes of this package that a value may be of."""
+    if inspect.isclass(hint) and hint.__module__.startswith("lightning_reid"):
+        if not inspect.isabstract(hint):
+            yield hint
+        return
+    for part in typing.get_args(hint):
+        yield from _kinds(part)

@@ -1,0 +1,60 @@
+"""Text in pictures, in the one font that comes with matplotlib: DejaVu Sans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from PIL import ImageFont
+
+
+def writable(names: Sequence[str]) -> list[str]:
+    """Names as the font can write them, on one line each.
+
+    The font has Latin, Greek, Cyrillic, Arabic and Hebrew letters among others. What it has no
+    letters for is left out, and the name's number, from 1, stands in front.
+
+    Args:
+        names: of cameras, for example, by number.
+    """
+    return [_writable(name, number) for number, name in enumerate(names, start=1)]
+
+
+def abbreviated(name: str, most: int = 20) -> str:
+    """At most so many characters of a name."""
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """The beginning of a text that is at most so many pixels wide."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
+@lru_cache
+def font_of(size: int) -> ImageFont.FreeTypeFont:
+    """The font in a size in pixels."""
+    return ImageFont.truetype(_file(), size)
+
+
+def _file() -> str:
+    import matplotlib  # takes a moment, and most commands draw nothing
+
+    return str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
+
+
+def _writable(name: str, number: int) -> str:
+    line = " ".join(name.split())
+    written = "".join(letter for letter in line if ord(letter) in _letters())
+    return written if written and written == line else f"#{number} {written.strip()}".rstrip()
+
+
+@lru_cache(maxsize=1)
+def _letters() -> frozenset[int]:
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(FT2Font(_file()).get_charmap())

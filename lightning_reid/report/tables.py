@@ -1,0 +1,125 @@
+"""The tables of a run folder: ``tables/<name>.csv``."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from lightning_reid.whole_files import whole_file
+
+FIT_COLUMNS = ("untrained", "trained")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A header, and rows of text as long as it."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def table_file(folder: Path, name: str) -> Path:
+    """Where a run folder keeps a table."""
+    return folder / "tables" / f"{name}.csv"
+
+
+def write_table(
+    folder: Path, name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> None:
+    """Write a table into a run folder, in the place of the one before.
+
+    Args:
+        folder: of the run.
+        name: of the table, without ending.
+        header: names of the columns.
+        rows: values; None and NaN are left empty, numbers are written in full.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(header)
+    writer.writerows([_written(value) for value in row] for row in rows)
+    with whole_file(table_file(folder, name)) as stream:
+        # file names need not be UTF-8
+        stream.write(text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def read_table(folder: Path, name: str, most: int | None = None) -> Table | None:
+    """What :func:`write_table` wrote, as text; None if it is not there, or without a header.
+
+    Args:
+        folder: of the run.
+        name: of the table, without ending.
+        most: rows to read; None: all.
+
+    Raises:
+        csv.Error: if the file is no CSV.
+    """
+    file = table_file(folder, name)
+    if not file.is_file():
+        return None
+    with file.open(newline="", encoding="utf-8", errors="replace") as opened:
+        rows = (row for row in csv.reader(opened) if row)
+        header = next(rows, [])
+        kept = [_as_long_as(header, row) for row in islice(rows, most)]
+    return Table(header, kept) if header else None
+
+
+def write_retrieval(folder: Path, results: Mapping[str, float], column: str = "value") -> None:
+    """Write test results as ``retrieval.csv``: ``measure``, then a column of numbers from 0 to 1.
+
+    Args:
+        folder: of the run.
+        results: numbers by name; those under ``test/`` are written without it.
+        column: ``"value"``, the only one then; or ``"untrained"`` or ``"trained"``, beside the
+            other one, which is kept.
+    """
+    columns = FIT_COLUMNS if column in FIT_COLUMNS else (column,)
+    known = {name: values for name, values in read_retrieval(folder).items() if name in columns}
+    known[column] = {name.removeprefix("test/"): number for name, number in results.items()}
+    measures = dict.fromkeys(measure for values in known.values() for measure in values)
+    write_table(
+        folder,
+        "retrieval",
+        ("measure", *columns),
+        ((m, *(known.get(name, {}).get(m) for name in columns)) for m in measures),
+    )
+
+
+def read_retrieval(folder: Path) -> dict[str, dict[str, float]]:
+    """The numbers of ``retrieval.csv`` by column and measure; none if it is not there."""
+    table = read_table(folder, "retrieval")
+    if table is None:
+        return {}
+    columns: dict[str, dict[str, float]] = {}
+    for place, name in enumerate(table.header[1:], 1):
+        columns[name] = {row[0]: float(row[place]) for row in table.rows if row[place]}
+    return {name: values for name, values in columns.items() if values}
+
+
+def write_labels(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """Write ``labels.csv``: a row for every labelling, with everything that was found out about it.
+
+    Args:
+        folder: of the run.
+        history: of a :class:`~lightning_reid.PseudoLabelCallback`, oldest first: ``epoch``, which
+            the labels were for, and what was logged under ``labels/`` and ``diagnostics/``.
+    """
+    names = dict.fromkeys(["epoch", *(name for statistics in history for name in statistics)])
+    rows = [[statistics.get(name) for name in names] for statistics in history]
+    write_table(folder, "labels", list(names), rows)
+
+
+def _as_long_as(header: Sequence[str], row: Sequence[str]) -> list[str]:
+    """A row as it should be, whoever wrote it."""
+    return [*row, *[""] * len(header)][: len(header)]
+
+
+def _written(value: Any) -> Any:
+    if value is None or value != value:
+        return ""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,118 @@
+"""What a run shows while it goes: in a file, in a terminal, when it is interrupted."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from command_line import EASY_CLUSTERS, arguments
+
+from lightning_reid.cli import run_command_line
+
+
+def command(persons, folder, *options):
+    given = arguments("fit", persons, folder, *EASY_CLUSTERS, *options)
+    given = [option for option in given if "enable_progress_bar" not in option]
+    return [sys.executable, "-m", "lightning_reid", *given]
+
+
+def test_a_file_gets_a_line_for_every_labelling_and_epoch(persons, tmp_path):
+    done = subprocess.run(
+        command(persons, tmp_path / "run", "--data.val=test"), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    told = [line for line in done.stderr.splitlines() if re.match("labels for|epoch|test:", line)]
+    number = r"\d+(\.\d+)?"
+    expected = [
+        rf"test: mAP {number} %, rank1 {number} %",
+        rf"labels for epoch 1: clusters \d+, outliers {number} %",
+        rf"epoch 1 of 2: loss {number}, mAP {number} %, rank1 {number} %, seconds {number}",
+        rf"labels for epoch 2: clusters \d+, outliers {number} %",
+        rf"epoch 2 of 2: loss {number}, mAP {number} %, rank1 {number} %, seconds {number}",
+        rf"labels for epoch 3: clusters \d+, outliers {number} %",
+        rf"test: mAP {number} %, rank1 {number} %",
+    ]
+    for line, pattern in zip(told, expected, strict=True):
+        assert re.fullmatch(pattern, line)
+    for output in (done.stdout, done.stderr):
+        assert not {"\r", "\x1b", "╸"} & set(output)
+        assert "it/s" not in output
+
+
+def test_without_progress_nothing_is_told_while_it_goes(persons, tmp_path):
+    given = [*command(persons, tmp_path / "run"), "--trainer.enable_progress_bar=false"]
+    done = subprocess.run(given, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "epoch 1 of 2" not in done.stderr
+
+
+def in_a_terminal(given, columns=140):
+    """What a command writes to a terminal."""
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns)}
+    # a terminal that has no colours would have no bars either
+    for name in ("NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "FORCE_COLOR"):
+        environment.pop(name, None)
+    process = subprocess.Popen(
+        given, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, close_fds=True
+    )
+    os.close(theirs)
+    written = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # the other end was closed
+            break
+        if not part:
+            break
+        written += part
+    os.close(ours)
+    return process.wait(), written.decode()
+
+
+def test_a_terminal_gets_bars_with_what_matters(persons, tmp_path):
+    given = command(persons, tmp_path / "run", "--data.val=test", "--trainer.log_every_n_steps=1")
+    status, written = in_a_terminal(given)
+    assert status == 0, written
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written)
+    bars = [line for line in re.split(r"[\r\n]+", plain) if line.startswith("Epoch")]
+    last = [line for line in bars if "mAP:" in line][-1]
+    assert re.search(r"3/3 .*loss: \d+\.\d+ clusters: \d+ outliers: \d+\.\d % mAP: \d+\.\d %", last)
+    # what is told while a bar is shown has a line of its own
+    stopped = [line for line in re.split(r"[\r\n]+", plain) if "`max_epochs=2` reached" in line]
+    assert [line.strip() for line in stopped] == ["`Trainer.fit` stopped: `max_epochs=2` reached."]
+    assert "labels for epoch" not in plain
+
+
+def test_the_keyboard_ends_a_run_with_how_to_go_on(persons, tmp_path):
+    folder = tmp_path / "a run"
+    given = command(
+        persons, folder, "--trainer.max_epochs=100000", "--evaluate=false",
+        "--trainer.enable_progress_bar=false",
+    )  # fmt: skip
+    process = subprocess.Popen(given, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        patience = time.monotonic() + 120
+        while not (folder / "checkpoints" / "last.ckpt").is_file():
+            assert process.poll() is None
+            assert time.monotonic() < patience
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        told = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+    assert process.returncode != 0
+    assert "Traceback" not in told
+    line = next(line for line in told.splitlines() if line.startswith("Interrupted. To go on"))
+    words = shlex.split(line.partition(": ")[2])
+    assert words[:2] == ["lightning-reid", "fit"]
+    os.environ.pop("PL_GLOBAL_SEED", None)
+    with pytest.warns(UserWarning, match="nothing was trained"):
+        went_on = run_command_line([*words[1:], "--trainer.max_epochs=1"])
+    assert went_on.trainer.current_epoch >= 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a run"]
