@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from lightning_reid.errors import InputError
+from lightning_reid.lightning import TorchCheckpointIO
 from lightning_reid.whole_files import whole_file
 
 

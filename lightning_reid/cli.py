@@ -9,20 +9,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
-from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
-from pytorch_lightning.cli import (
-    ArgsType,
-    LightningArgumentParser,
-    LightningCLI,
-    SaveConfigCallback,
-)
-from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.plugins.io import CheckpointIO
-from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
-from pytorch_lightning.utilities.seed import isolate_rng
-
 # configs name the classes of these packages without their path
 import lightning_reid.datamodules
 import lightning_reid.methods  # noqa: F401
@@ -32,6 +18,23 @@ from lightning_reid.checkpoint_io import AtomicCheckpointIO
 from lightning_reid.commands import COMMANDS
 from lightning_reid.datamodules import ReIDDataModule
 from lightning_reid.errors import DownloadError, InputError, MissingPackageError
+from lightning_reid.lightning import (
+    CheckpointIO,
+    MisconfigurationException,
+    ModelCheckpoint,
+    ProgressBar,
+    TensorBoardLogger,
+    isolate_rng,
+    pl,
+    rank_zero_info,
+    rank_zero_warn,
+)
+from lightning_reid.lightning.cli import (
+    ArgsType,
+    LightningArgumentParser,
+    LightningCLI,
+    SaveConfigCallback,
+)
 from lightning_reid.loggers import ContinuedCSVLogger
 from lightning_reid.methods import ReIDModule
 from lightning_reid.models.checkpoint_files import read_checkpoint

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NoReturn
 
-from pytorch_lightning.cli import LightningArgumentParser
+from jsonargparse import Namespace
+
+from lightning_reid.lightning.cli import LightningArgumentParser
+from lightning_reid.named_configs import with_named_configs
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,18 @@ COMMANDS = {
 
 
 class CommandParser(LightningArgumentParser):
-    """The parser of the command line, which lists these commands beside the Trainer's."""
+    """The parser of the command line; it lists these commands beside the Trainer's.
+
+    Configs that come with the package may be given by name.
+    """
+
+    def parse_args(  # type: ignore[override]  # its own signature has private types
+        self, args: Sequence[str] | None = None, *more: Any, **kwargs: Any
+    ) -> Namespace:
+        """As for any parser."""
+        given = with_named_configs(sys.argv[1:] if args is None else args)
+        config: Namespace = super().parse_args(given, *more, **kwargs)
+        return config
 
     def add_subcommands(self, *args: Any, **kwargs: Any) -> Any:
         """As for any parser; the commands' own parsers are made when they run."""

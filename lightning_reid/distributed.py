@@ -9,14 +9,13 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
-from lightning_fabric.utilities.distributed import DistributedSamplerWrapper
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
 from lightning_reid.errors import InputError
+from lightning_reid.lightning import DistributedSamplerWrapper, pl
 
 Result = TypeVar("Result")
 

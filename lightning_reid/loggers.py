@@ -9,11 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from pytorch_lightning.loggers import CSVLogger
-from pytorch_lightning.loggers.csv_logs import ExperimentWriter
-from pytorch_lightning.utilities import rank_zero_only
-
 from lightning_reid.errors import InputError
+from lightning_reid.lightning import CSVLogger, ExperimentWriter, rank_zero_only
 from lightning_reid.whole_files import whole_file
 
 

@@ -7,9 +7,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytorch_lightning.utilities import rank_zero_warn
-
 from lightning_reid.errors import InputError
+from lightning_reid.lightning import rank_zero_warn
 
 LAST = Path("checkpoints", "last.ckpt")
 

@@ -9,13 +9,11 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import BasePredictionWriter
-from pytorch_lightning.utilities import rank_zero_info
 
 from lightning_reid.distributed import gather_rows
 from lightning_reid.errors import InputError, MissingPackageError, require_one_of
+from lightning_reid.lightning import BasePredictionWriter, pl, rank_zero_info
 from lightning_reid.whole_files import whole_file
 
 

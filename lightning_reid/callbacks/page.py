@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import pytorch_lightning as pl
 import torch
 
 from lightning_reid.callbacks.pseudo_labels import label_history
+from lightning_reid.lightning import pl
 from lightning_reid.report.page import write_page
 from lightning_reid.report.record import RunRecord
 from lightning_reid.report.tables import write_labels, write_retrieval

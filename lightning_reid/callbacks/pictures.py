@@ -8,12 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from PIL import Image
-from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
-from pytorch_lightning.utilities import rank_zero_info
-from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
@@ -21,6 +17,7 @@ from lightning_reid.callbacks.pseudo_labels import PseudoLabelCallback, extract_
 from lightning_reid.data import ShardSampler
 from lightning_reid.distributed import first_rank_only
 from lightning_reid.errors import require, require_one_of
+from lightning_reid.lightning import TensorBoardLogger, WandbLogger, isolate_rng, pl, rank_zero_info
 from lightning_reid.metrics import RetrievalMetrics
 from lightning_reid.models import EmbeddingNetwork
 from lightning_reid.report.attention import attention_maps

@@ -8,18 +8,21 @@ import sys
 from time import perf_counter
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ProgressBar, RichProgressBar
-from pytorch_lightning.utilities import rank_zero_info
 from rich import get_console
 from rich.progress import BarColumn
 
 from lightning_reid.callbacks.pseudo_labels import label_history
+from lightning_reid.lightning import ProgressBar, RichProgressBar, pl, rank_zero_info
 
 _PER_SECOND = 5  # as often as one can read; Lightning's 100 keep a core busy
 _BAR_WIDTH = 16
-_LOGGERS = ("pytorch_lightning", "lightning_fabric")  # those that print
+_LOGGERS = (
+    "pytorch_lightning",
+    "lightning_fabric",
+    "lightning.pytorch",
+    "lightning.fabric",
+)  # those that print
 
 
 def progress_display() -> ProgressBar:

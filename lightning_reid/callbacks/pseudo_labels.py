@@ -9,9 +9,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from lightning_reid.clustering import Clusterer
@@ -25,6 +23,7 @@ from lightning_reid.distributed import (
 )
 from lightning_reid.errors import InputError
 from lightning_reid.labels import OUTLIER, PseudoLabels, group_means
+from lightning_reid.lightning import pl, rank_zero_info, rank_zero_warn
 from lightning_reid.metrics import cluster_quality, rand_agreement, soft_label_accuracy
 
 

@@ -190,7 +190,7 @@ def _certain(
 
 
 def _log_recall(points: Tensor, indices: Tensor, backend: Backend) -> None:
-    from pytorch_lightning.utilities import rank_zero_info
+    from lightning_reid.lightning import rank_zero_info
 
     recall = neighbor_recall(points, indices)
     rank_zero_info(f"backend {backend!r} found {recall:.2%} of the true neighbours of a sample")

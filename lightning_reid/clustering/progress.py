@@ -51,7 +51,8 @@ def busy(description: str) -> Iterator[None]:
 
 
 def _is_watched() -> bool:
-    from pytorch_lightning.utilities import rank_zero_only
     from rich import get_console
+
+    from lightning_reid.lightning import rank_zero_only
 
     return get_console().is_terminal and getattr(rank_zero_only, "rank", 0) == 0

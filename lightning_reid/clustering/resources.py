@@ -26,7 +26,7 @@ def announce(what: str, seconds: float, needed: int) -> None:
         seconds: it will take, estimated.
         needed: bytes of memory that it needs.
     """
-    from pytorch_lightning.utilities import rank_zero_info
+    from lightning_reid.lightning import rank_zero_info
 
     if seconds > _WORTH_SAYING:
         rank_zero_info(f"{what}: about {_duration(seconds)} and {needed / 1e9:.1f} GB of memory")

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from pytorch_lightning.utilities import rank_zero_warn
-
 from lightning_reid.data.tables import ROWS, Chunk, Table
 from lightning_reid.errors import InputError
+from lightning_reid.lightning import rank_zero_warn
 
 _SPECIAL = re.compile(r"(\{[^{}]*\}|\*\*/|\*\*|\*)")
 _MEANING = {"*": r"[^/]*", "**/": r"(?:[^/]+/)*", "**": r".+"}

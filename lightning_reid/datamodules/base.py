@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -35,6 +33,7 @@ from lightning_reid.data.text_columns import natural_order
 from lightning_reid.datamodules.published import Published, say_differences
 from lightning_reid.errors import InputError, require_one_of
 from lightning_reid.labels import PseudoLabels
+from lightning_reid.lightning import pl, rank_zero_warn
 
 Split = Literal["train", "query", "gallery"]
 Supervision = Literal["none", "intra_camera", "full"]

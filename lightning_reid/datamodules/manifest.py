@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pytorch_lightning.utilities import rank_zero_warn
 
 from lightning_reid.data import Samples
 from lightning_reid.data.file_pattern import FolderTable
@@ -25,6 +24,7 @@ from lightning_reid.data.manifest import (
 from lightning_reid.data.samples import UNKNOWN, Integers
 from lightning_reid.datamodules.base import ReIDDataModule, Split
 from lightning_reid.errors import InputError, require, require_one_of
+from lightning_reid.lightning import rank_zero_warn
 
 _TRIED = 100  # images of which one has to be there, where single ones may be missing
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from pytorch_lightning.utilities import rank_zero_info
 
 from lightning_reid.data import Samples
 from lightning_reid.data.samples import Integers
+from lightning_reid.lightning import rank_zero_info
 
 _LISTED = 8  # cameras that a sentence lists
 

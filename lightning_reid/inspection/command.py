@@ -11,11 +11,12 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 from jsonargparse import Namespace, get_loader
-from pytorch_lightning.cli import LightningArgumentParser
 
 from lightning_reid.datamodules import ReIDDataModule
 from lightning_reid.inspection.inspection import inspect
 from lightning_reid.inspection.report import WRITTEN, print_inspection, write_inspection
+from lightning_reid.lightning.cli import LightningArgumentParser
+from lightning_reid.named_configs import with_named_configs
 
 _DESCRIPTION = """\
 Look at a data set before training on it. Decodes every image once and tells how many there are by
@@ -59,7 +60,7 @@ def run(arguments: Sequence[str]) -> int:
         1 if training or testing could not work, else 0.
     """
     parser = _parser()
-    config = parser.parse_args(list(_without_ignored(arguments)))
+    config = parser.parse_args(with_named_configs(list(_without_ignored(arguments))))
     datamodule = parser.instantiate_classes(config).data
     folder = _free_folder(_wanted_folder(config, datamodule))
     inspection = inspect(datamodule, config.near, config.num_workers)

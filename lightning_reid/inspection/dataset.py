@@ -160,7 +160,7 @@ def _wanted(datamodule: ReIDDataModule, refusals: list[Finding]) -> dict[Split, 
             "note",
             "There is no test set.",
             "fit trains all the same and reports statistics of the labels instead of mAP; test "
-            "and predict have nothing to work on.",
+            "has nothing to work on, and predict embeds the training images.",
         )
     )
     return {"train": no_training}

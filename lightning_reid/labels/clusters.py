@@ -5,7 +5,6 @@ from __future__ import annotations
 from time import perf_counter
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from lightning_reid.distributed import first_rank_only, gather_rows, own_share
 from lightning_reid.errors import InputError
 from lightning_reid.labels.proxies import OUTLIER
 from lightning_reid.labels.pseudo_labels import PseudoLabels
+from lightning_reid.lightning import pl
 
 
 @torch.no_grad()

@@ -8,10 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities import rank_zero_info
-from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from lightning_reid.callbacks import PseudoLabelCallback
@@ -19,6 +16,7 @@ from lightning_reid.clustering.clusterers import Clusterer
 from lightning_reid.datamodules.base import Supervision
 from lightning_reid.errors import InputError
 from lightning_reid.labels import PseudoLabels
+from lightning_reid.lightning import OptimizerLRSchedulerConfig, pl, rank_zero_info
 from lightning_reid.metrics import Evaluation, RetrievalMetrics
 from lightning_reid.models import EmbeddingNetwork, divide_batch
 

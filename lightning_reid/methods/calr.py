@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
 from lightning_reid.callbacks import NoClustersError
@@ -32,6 +31,7 @@ from lightning_reid.labels import (
     save_local_labels,
     self_paced_probability,
 )
+from lightning_reid.lightning import rank_zero_info, rank_zero_warn
 from lightning_reid.losses import (
     camera_alignment_loss,
     camera_entropy_weights,

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from lightning_reid.clustering import camera_normalize
@@ -21,6 +20,7 @@ from lightning_reid.labels import (
     soft_label_table,
     split_by_camera,
 )
+from lightning_reid.lightning import rank_zero_warn
 from lightning_reid.losses import (
     batch_hard_triplet_loss,
     camera_cross_entropy,

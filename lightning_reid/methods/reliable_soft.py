@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from lightning_reid.clustering import camera_normalize
@@ -18,6 +17,7 @@ from lightning_reid.labels import (
     PseudoLabels,
     reliable_soft_labels,
 )
+from lightning_reid.lightning import rank_zero_warn
 from lightning_reid.losses import soft_cross_entropy
 from lightning_reid.methods.base import Batch
 from lightning_reid.methods.head import HeadModule

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_reid.distributed import first_rank_only
+from lightning_reid.lightning import pl
 
 
 class SourceWeights:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
+from lightning_reid.lightning import rank_zero_only
 from lightning_reid.report.numbers import measures_of, shown_interval, shown_number
 from lightning_reid.report.page import PAGE
 

@@ -9,10 +9,10 @@ from hashlib import blake2b
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
-from pytorch_lightning.utilities import rank_zero_info
 
 from lightning_reid.data import OnError
 from lightning_reid.errors import InputError
+from lightning_reid.lightning import rank_zero_info
 from lightning_reid.models.trained import TrainedModel, run_of
 from lightning_reid.search.embedder import Embedder
 from lightning_reid.search.gallery import Change, Gallery

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
-from pytorch_lightning.utilities import rank_zero_warn
 from torch.utils.data import DataLoader
 
 from lightning_reid.clustering.progress import shown
 from lightning_reid.data import ImageDataset, OnError, test_transform
 from lightning_reid.data.samples import Integers
 from lightning_reid.errors import InputError, require, require_one_of
+from lightning_reid.lightning import rank_zero_warn
 from lightning_reid.models.trained import TrainedModel
 
 Vectors: TypeAlias = npt.NDArray[np.float32]

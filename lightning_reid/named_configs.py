@@ -1,0 +1,67 @@
+"""Configs that come with the package, by name: ``--config o2cap``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from lightning_reid.errors import InputError
+
+FOLDER = Path(__file__).with_name("configs")
+
+_OPTIONS = ("--config", "-c")
+
+
+def with_named_configs(arguments: Sequence[str]) -> list[str]:
+    """Arguments of the command line with names of configs replaced by their files.
+
+    What is a file, or looks like one, stays as it is.
+
+    Raises:
+        InputError: if there is no such config; the message tells those with similar names.
+    """
+    return list(_replaced(arguments))
+
+
+def config_file(name: str) -> Path:
+    """The file of a config.
+
+    Args:
+        name: ``"o2cap"`` (of ``methods``), ``"market1501"`` (of ``data``), ``"demo"``,
+            ``"published/market1501/o2cap"``: a path below the folder of configs, of which
+            ``methods`` and ``data`` may be left out.
+
+    Raises:
+        InputError: as above.
+    """
+    for folder in (FOLDER, FOLDER / "methods", FOLDER / "data"):
+        if (file := folder / f"{name}.yaml").is_file():
+            return file
+    names = sorted(config_names())
+    near = get_close_matches(name, names) or [n for n in names if "/" not in n]
+    raise InputError(f"no config {name!r}: neither a file nor one of {', '.join(near)}")
+
+
+def config_names() -> list[str]:
+    """Names of all configs, the short ones where there are two."""
+    paths = (file.relative_to(FOLDER).with_suffix("") for file in FOLDER.rglob("*.yaml"))
+    return ["/".join(p.parts[1:] if p.parts[0] in ("methods", "data") else p.parts) for p in paths]
+
+
+def _replaced(arguments: Sequence[str]) -> Iterator[str]:
+    value_follows = False
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if value_follows:
+            yield _file_of(argument)
+        elif option in _OPTIONS and equals:
+            yield f"{option}={_file_of(value)}"
+        else:
+            yield argument
+        value_follows = argument in _OPTIONS
+
+
+def _file_of(given: str) -> str:
+    is_file = Path(given).suffix or Path(given).exists()
+    return given if is_file else str(config_file(given))

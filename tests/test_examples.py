@@ -1,0 +1,61 @@
+"""The four programs that the README shows run, on either Lightning."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.py"))
+LIGHTNINGS = ("import pytorch_lightning as pl", "import lightning.pytorch as pl")
+
+TOLD = {
+    "your_datamodule": r"(?m)^([2-9]|\d\d) clusters",
+    "your_module": r"(?m)^([2-9]|\d\d) clusters",
+    "plain_pytorch": r"epoch 1: ([2-9]|\d\d) proxies, loss \d",
+    "only_the_metric": r"mAP +0\.[4-9]",
+}
+
+
+@pytest.fixture(scope="module")
+def crops(persons, tmp_path_factory):
+    """A folder with ``crops/<camera>/*.jpg`` in it."""
+    root = tmp_path_factory.mktemp("examples")
+    for file in (persons / "bounding_box_train").glob("*.jpg"):
+        camera = re.search(r"c\d+", file.name)[0]
+        (root / "crops" / camera).mkdir(parents=True, exist_ok=True)
+        Image.open(file).save(root / "crops" / camera / file.name)
+    return root
+
+
+def run(program, folder):
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_it_runs(file, crops):
+    output = run(file.read_text(), crops)
+    assert re.search(TOLD[file.stem], output), output
+
+
+@pytest.mark.parametrize(
+    "file", [f for f in EXAMPLES if LIGHTNINGS[0] in f.read_text()], ids=lambda file: file.stem
+)
+def test_it_runs_on_the_other_lightning(file, crops):
+    pytest.importorskip("lightning")
+    program = file.read_text().replace(*LIGHTNINGS)
+    assert "pytorch_lightning" not in program
+    assert "clusters" in run(program, crops)
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_the_readme_shows_it(file):
+    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+    code = file.read_text().partition('"""\n\n')[2]  # less its first line, which the README says
+    assert f"```python\n{code}```" in readme
