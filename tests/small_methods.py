@@ -1,5 +1,7 @@
 """Small networks, runs and data for the tests of single methods."""
 
+import re
+import shutil
 import sys
 
 import numpy as np
@@ -78,6 +80,14 @@ def market(root, **kwargs):
     """Few small batches of a Market-1501 layout."""
     settings = {"batch_size": 8, "batches_per_epoch": 2, "num_workers": 0, **kwargs}
     return Market1501(root, size=(32, 16), **settings)
+
+
+def camera_folders(root, folder):
+    """Training images of a Market-1501 layout as ``<folder>/<camera>/*.jpg``."""
+    for file in (root / "bounding_box_train").glob("*.jpg"):
+        target = folder / re.search(r"c\d+", file.name)[0] / f"{file.stem}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
 
 
 class Unlabelled(Market1501):

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from small_methods import camera_folders
 
 EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.py"))
 LIGHTNINGS = ("import pytorch_lightning as pl", "import lightning.pytorch as pl")
@@ -23,10 +23,7 @@ TOLD = {
 def crops(persons, tmp_path_factory):
     """A folder with ``crops/<camera>/*.jpg`` in it."""
     root = tmp_path_factory.mktemp("examples")
-    for file in (persons / "bounding_box_train").glob("*.jpg"):
-        camera = re.search(r"c\d+", file.name)[0]
-        (root / "crops" / camera).mkdir(parents=True, exist_ok=True)
-        Image.open(file).save(root / "crops" / camera / file.name)
+    camera_folders(persons, root / "crops")
     return root
 
 
@@ -52,10 +49,3 @@ def test_it_runs_on_the_other_lightning(file, crops):
     program = file.read_text().replace(*LIGHTNINGS)
     assert "pytorch_lightning" not in program
     assert "clusters" in run(program, crops)
-
-
-@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
-def test_the_readme_shows_it(file):
-    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text()
-    code = file.read_text().partition('"""\n\n')[2]  # less its first line, which the README says
-    assert f"```python\n{code}```" in readme

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-_COUNT = "num_valid_queries"
+_COUNT = "num_"  # how names of counts begin
 _BOUNDS = ("_low", "_high")
 
 
@@ -20,7 +20,7 @@ def shown_number(numbers: Mapping[str, float], name: str) -> str:
     value = numbers.get(name)
     if value is None or value != value:
         return "-"
-    if name.rpartition("/")[2] == _COUNT:
+    if name.rpartition("/")[2].startswith(_COUNT):
         return f"{int(value):,}"
     return f"{100 * value:.1f} %"
 

@@ -219,7 +219,7 @@ def spoilt(value):
         ({"gallery": spoilt(float("nan"))}, "1 gallery embeddings hold NaN .* row 1"),
         ({"gallery": spoilt(float("inf"))}, "1 gallery embeddings hold NaN .* row 1"),
         ({"gallery": spoilt(1e30)}, "1 gallery embeddings are too long for float32.* row 1"),
-        ({"gallery_ids": ["a", "b"]}, "gallery_ids must be numbers"),
+        ({"gallery_ids": ["a", "b"]}, "gallery_ids must be real numbers"),
         ({"gallery_ids": [0, 0.5]}, "gallery_ids must be whole numbers.* not torch.float64"),
         ({"query_cameras": [float("nan")]}, "query_cameras must be whole numbers"),
         ({"query": torch.ones(1, 4).long()}, "query embeddings must be floating point, not torch"),

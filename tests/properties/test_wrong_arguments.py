@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from lightning_reid import clustering, labels, losses
+from lightning_reid import clustering, labels, losses, metrics
 
 FEATURES = normalize(torch.randn(12, 6, generator=torch.Generator().manual_seed(0)), dim=1)
 CAMERAS = torch.arange(12) % 3
@@ -40,6 +40,9 @@ OF_FEATURES = {
     "DensityClusterer": lambda x: clustering.DensityClusterer()(x, CAMERAS),
     "reliable_soft_labels": lambda x: labels.reliable_soft_labels(x, CAMERAS, 3, threshold=0),
     "cross_camera_soft_labels": lambda x: labels.cross_camera_soft_labels(x, CAMERAS),
+    "retrieval_metrics": lambda x: metrics.retrieval_metrics(
+        x, FEATURES, LABELS, LABELS, CAMERAS, CAMERAS
+    ),
 }
 
 

@@ -113,9 +113,11 @@ def _whole_numbers(column: Tensor, name: str) -> Tensor:
 def as_tensor(values: Values, name: str) -> Tensor:
     """Give numbers as a tensor; an InputError names them if they are none."""
     if isinstance(values, Tensor):
+        if values.is_complex():
+            raise InputError(f"{name} must be real numbers, not {values.dtype}")
         return values.detach()
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":
-        raise InputError(f"{name} must be numbers, not {array.dtype}")
+        raise InputError(f"{name} must be real numbers, not {array.dtype}")
     # writable, as tensors are: a memory-mapped file is copied
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))
