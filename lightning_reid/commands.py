@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NoReturn
 
-from jsonargparse import Namespace
+from jsonargparse import ArgumentParser, Namespace
 
 from lightning_reid.lightning.cli import LightningArgumentParser
 from lightning_reid.named_configs import with_named_configs
@@ -48,6 +48,20 @@ COMMANDS = {
         "Write a trained network, preprocessing included, as an ONNX file, and check it.",
     ),
 }
+
+
+def add_model_arguments(parser: ArgumentParser) -> None:
+    """Add the options that tell a trained model, see :meth:`TrainedModel.load`."""
+    parser.add_argument(
+        "--ckpt_path", type=str, required=True, help="Checkpoint, or the folder of a run"
+    )
+    parser.add_argument(
+        "--size",
+        type=tuple[int, int] | None,
+        default=None,
+        help="Height and width that the model was trained with, for a checkpoint without its "
+        "run's config.yaml",
+    )
 
 
 class CommandParser(LightningArgumentParser):

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from lightning_reid.errors import InputError
+
 
 @contextmanager
 def whole_file(file: Path) -> Iterator[BinaryIO]:
@@ -37,6 +39,21 @@ def whole_file(file: Path) -> Iterator[BinaryIO]:
         beside.unlink(missing_ok=True)
         raise
     _wait_for_disk(file.parent)
+
+
+def write_output(file: Path, content: bytes) -> None:
+    """Write a file whole, at the place that an option ``--output`` gave.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    try:
+        with whole_file(file) as stream:
+            stream.write(content)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {file}: {error.strerror}; give another place with --output"
+        ) from error
 
 
 def _wait_for_disk(folder: Path) -> None:

@@ -1,11 +1,10 @@
 """The four programs that the README shows run, on either Lightning."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from programs import run_program
 from small_methods import camera_folders
 
 EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.py"))
@@ -27,17 +26,9 @@ def crops(persons, tmp_path_factory):
     return root
 
 
-def run(program, folder):
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_it_runs(file, crops):
-    output = run(file.read_text(), crops)
+    output = run_program(file.read_text(), crops)
     assert re.search(TOLD[file.stem], output), output
 
 
@@ -48,4 +39,4 @@ def test_it_runs_on_the_other_lightning(file, crops):
     pytest.importorskip("lightning")
     program = file.read_text().replace(*LIGHTNINGS)
     assert "pytorch_lightning" not in program
-    assert "clusters" in run(program, crops)
+    assert "clusters" in run_program(program, crops)

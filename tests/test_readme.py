@@ -12,6 +12,7 @@ import torch
 from command_line import EASY_CLUSTERS
 from forked_commands import run_forked
 from PIL import Image
+from programs import run_program
 from small_methods import camera_folders
 
 from lightning_reid import ManifestData
@@ -114,14 +115,6 @@ def shown(containing):
     """The README's block of Python with these words."""
     (found,) = (block for block in blocks("python") if containing in block)
     return found
-
-
-def run_program(program, folder):
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_search_from_python(ran):

@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.table import Table
 
+from lightning_reid.commands import add_model_arguments
 from lightning_reid.errors import InputError
 from lightning_reid.export.onnx_file import Exported, export_onnx, require_onnx
 from lightning_reid.models.trained import TrainedModel, run_of
@@ -41,21 +42,12 @@ def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="lightning-reid export", description=_DESCRIPTION, allow_abbrev=False
     )
-    parser.add_argument(
-        "--ckpt_path", type=str, required=True, help="Checkpoint, or the folder of a run"
-    )
+    add_model_arguments(parser)
     parser.add_argument(
         "--output",
         type=str | None,
         default=None,
         help="File to write. Default: export/model.onnx in the run folder",
-    )
-    parser.add_argument(
-        "--size",
-        type=tuple[int, int] | None,
-        default=None,
-        help="Height and width that the model was trained with, for a checkpoint without its "
-        "run's config.yaml",
     )
     return parser
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lightning_reid.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from lightning_reid.errors import InputError, MissingPackageError
 from lightning_reid.models.trained import TrainedModel
-from lightning_reid.whole_files import whole_file
+from lightning_reid.whole_files import write_output
 
 INPUT, OUTPUT = "images", "embeddings"
 
@@ -101,13 +101,7 @@ def export_onnx(model: TrainedModel, file: str | Path) -> Exported:
             f"difference by size of the batch: {told}; allowed {_TOLERANCE:g}); try another "
             "version of onnxruntime or torch"
         )
-    try:
-        with whole_file(file) as stream:
-            stream.write(content)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {file}: {error.strerror}; give another place with --output"
-        ) from error
+    write_output(file, content)
     return Exported(file, differences)
 
 

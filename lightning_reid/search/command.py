@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
+from lightning_reid.commands import add_model_arguments
 from lightning_reid.data import OnError
 from lightning_reid.errors import InputError
 from lightning_reid.lightning import rank_zero_info
@@ -57,9 +58,7 @@ def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="lightning-reid search", description=_DESCRIPTION, allow_abbrev=False
     )
-    parser.add_argument(
-        "--ckpt_path", type=str, required=True, help="Checkpoint, or the folder of a run"
-    )
+    add_model_arguments(parser)
     parser.add_argument(
         "--gallery",
         type=str,
@@ -109,13 +108,6 @@ def _parser() -> ArgumentParser:
         default=True,
         help="Look for new, changed and vanished images first; false searches what was embedded "
         "before, which saves some seconds with a million images",
-    )
-    parser.add_argument(
-        "--size",
-        type=tuple[int, int] | None,
-        default=None,
-        help="Height and width that the model was trained with, for a checkpoint without its "
-        "run's config.yaml",
     )
     parser.add_argument(
         "--on_error",

@@ -13,7 +13,7 @@ from rich.table import Table
 from lightning_reid.errors import InputError
 from lightning_reid.search.gallery import Match
 from lightning_reid.search.picture import draw_results
-from lightning_reid.whole_files import whole_file
+from lightning_reid.whole_files import write_output
 
 _HEADER = ("query", "rank", "similarity", "camera", "path")
 
@@ -60,7 +60,7 @@ def write_results(found: Mapping[str, Sequence[Match]], picture: Path) -> None:
         (picture.with_suffix(".csv"), text.getvalue().encode("utf-8", "surrogateescape")),
     )
     for file, content in contents:
-        _write(file, content)
+        write_output(file, content)
 
 
 def format_of(picture: Path) -> str:
@@ -73,16 +73,6 @@ def format_of(picture: Path) -> str:
     if picture.suffix.lower() not in formats:
         raise InputError(f"output {picture} must end in {', '.join(formats)}")
     return formats[picture.suffix.lower()]
-
-
-def _write(file: Path, content: bytes) -> None:
-    try:
-        with whole_file(file) as stream:
-            stream.write(content)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {file}: {error.strerror}; give another place with --output"
-        ) from error
 
 
 def _printable(text: str) -> str:
