@@ -33,6 +33,14 @@ class EmbeddingWriter(BasePredictionWriter):
     Raises:
         InputError: for another format; when writing, if the file cannot be written.
         MissingPackageError: when ``predict`` begins, if pyarrow is needed and not installed.
+
+    Example:
+        >>> EmbeddingWriter("parquet").format
+        'parquet'
+        >>> EmbeddingWriter("csv")
+        Traceback (most recent call last):
+            ...
+        lightning_reid.errors.InputError: format must be one of npz, parquet, not 'csv'
     """
 
     def __init__(self, format: Literal["npz", "parquet"] = "npz") -> None:  # noqa: A002 # its name

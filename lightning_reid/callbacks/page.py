@@ -25,6 +25,12 @@ class Page(pl.Callback):
         command: what the Trainer's calls are steps of: ``"fit"`` where it is tested before and
             after training, whose results come through :meth:`keep`. None: each call is a command
             of its own.
+
+    Example:
+        >>> from lightning_reid.lightning import pl
+        >>> trainer = pl.Trainer(callbacks=[Page()], accelerator="cpu", logger=False)
+        >>> any(isinstance(callback, Page) for callback in trainer.callbacks)
+        True
     """
 
     def __init__(self, command: str | None = None) -> None:

@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from lightning_reid.callbacks.pseudo_labels import PseudoLabelCallback, extract_features
+from lightning_reid.callbacks.extraction import extract_features
+from lightning_reid.callbacks.pseudo_labels import PseudoLabelCallback
 from lightning_reid.data import ShardSampler
 from lightning_reid.distributed import first_rank_only
 from lightning_reid.errors import require, require_one_of
@@ -67,6 +68,14 @@ class Pictures(pl.Callback):
 
     Raises:
         InputError: if a number is out of its range or a name unknown.
+
+    Example:
+        >>> Pictures(only=["cmc", "clusters"], every_n_epochs=10).only
+        ('cmc', 'clusters')
+        >>> Pictures(num_queries=0)
+        Traceback (most recent call last):
+            ...
+        lightning_reid.errors.InputError: num_queries must be at least 1, not 0
     """
 
     def __init__(

@@ -2,49 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import islice
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_reid.callbacks.extraction import Extracted, extract_features
+from lightning_reid.callbacks.label_statistics import label_statistics
 from lightning_reid.clustering import Clusterer
-from lightning_reid.clustering.progress import shown
 from lightning_reid.distributed import (
     first_rank_only,
     follow_first_rank,
-    gather_rows,
     require_own_batches,
     seed_of,
 )
 from lightning_reid.errors import InputError
-from lightning_reid.labels import OUTLIER, PseudoLabels, group_means
+from lightning_reid.labels import OUTLIER, PseudoLabels
 from lightning_reid.lightning import pl, rank_zero_info, rank_zero_warn
-from lightning_reid.metrics import cluster_quality, rand_agreement, soft_label_accuracy
+from lightning_reid.metrics import cluster_quality, soft_label_accuracy
 
 
 class NoClustersError(InputError):
-    """The first labelling found nothing to train on; the message says what to change."""
+    """The first labelling found nothing to train on; the message says what to change.
 
-
-class Extracted(NamedTuple):
-    """Features of all training images, in order, and what may be known about who is on them.
-
-    Attributes:
-        features: ``(N, D)``; for an image that could not be read, the mean of its camera.
-        cameras: ``(N,)``.
-        known: ``(N,)`` labels, if the batches have them.
-        unreadable: ``(N,)`` bool, if the batches tell.
+    Example:
+        >>> issubclass(NoClustersError, ValueError)  # as all that is raised for unfit input
+        True
     """
-
-    features: Tensor
-    cameras: Tensor
-    known: Tensor | None = None
-    unreadable: Tensor | None = None
 
 
 class PseudoLabelCallback(pl.Callback):
@@ -78,6 +64,15 @@ class PseudoLabelCallback(pl.Callback):
     Raises:
         NoClustersError: if the first labelling finds fewer than two clusters. A later one that does
             is reported and the labels before are kept.
+        ValueError: if ``interval`` is below 1.
+        TypeError: when ``fit`` begins, if the data module lacks ``label_dataloader`` or ``assign``.
+
+    Example:
+        >>> from lightning_reid.lightning import pl
+        >>> callback = PseudoLabelCallback(interval=2)  # labels for epochs 0, 2, 4, ...
+        >>> trainer = pl.Trainer(callbacks=[callback], accelerator="cpu", logger=False)
+        >>> callback.history  # one entry a labelling, once trainer.fit() has begun
+        []
     """
 
     def __init__(self, interval: int = 1, diagnostics: bool = True) -> None:
@@ -230,117 +225,21 @@ class PseudoLabelCallback(pl.Callback):
 
 
 def label_history(trainer: pl.Trainer) -> list[dict[str, float]]:
-    """Statistics of every labelling of a run, oldest first; none without pseudo labels."""
+    """Statistics of every labelling of a run, oldest first; none without pseudo labels.
+
+    Args:
+        trainer: of the run, with its :class:`~lightning_reid.PseudoLabelCallback`.
+
+    Example:
+        >>> from lightning_reid.lightning import pl
+        >>> callback = PseudoLabelCallback()
+        >>> callback.history.append({"epoch": 0.0, "labels/clusters": 703.0})  # as fit() does
+        >>> label_history(pl.Trainer(callbacks=[callback], accelerator="cpu", logger=False))
+        [{'epoch': 0.0, 'labels/clusters': 703.0}]
+    """
     callbacks = trainer.callbacks  # type: ignore[attr-defined]
     relabelling = [c for c in callbacks if isinstance(c, PseudoLabelCallback)]
     return relabelling[0].history if relabelling else []
-
-
-@torch.no_grad()
-def extract_features(
-    trainer: pl.Trainer, pl_module: pl.LightningModule, loader: Iterable[dict[str, Tensor]]
-) -> Extracted:
-    """Embed every image of the loader, in order of ``index``, each rank its share.
-
-    Args:
-        trainer: tells device, precision and ranks.
-        pl_module: its ``embed`` is called in evaluation mode without gradients.
-        loader: batches of ``"image"``, ``"camera"``, ``"index"`` and perhaps ``"label"``.
-
-    Returns:
-        ``(N, D)`` features, ``(N,)`` cameras and, if given, ``(N,)`` labels, on the module's
-        device.
-
-    Raises:
-        InputError: if a feature is NaN or infinite.
-    """
-    was_training = pl_module.training
-    pl_module.eval()
-    columns: list[dict[str, Tensor]] = []
-    with trainer.precision_plugin.forward_context():
-        for batch in _shown(trainer, loader):
-            batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
-            batch["feature"] = pl_module.embed(batch.pop("image"))  # type: ignore[operator]
-            columns.append(batch)
-    pl_module.train(was_training)
-    gathered = {
-        name: gather_rows(trainer, torch.cat([part[name] for part in columns]))
-        for name in columns[0]
-    }
-    index = gathered["index"]
-    whole = None if trainer.fast_dev_run else getattr(loader, "dataset", None)  # type: ignore[attr-defined]
-    order = _once_each(index, None if whole is None else len(whole))
-    made = {name: column[order] for name, column in gathered.items()}
-    features, cameras = made["feature"], made["camera"]
-    finite = features.isfinite().all(1)
-    if not finite.all():
-        bad = int(index[order[~finite][0]])
-        raise InputError(f"the feature of {_image_name(trainer, bad)} is NaN or infinite")
-    if "readable" not in made:
-        return Extracted(features, cameras, made.get("label"))
-    unreadable = ~made["readable"]
-    _note_unreadable(trainer, index[order[unreadable]])
-    features = _with_stand_ins(features, cameras, unreadable)
-    return Extracted(features, cameras, made.get("label"), unreadable)
-
-
-def label_statistics(
-    labels: PseudoLabels, cameras: Tensor, before: PseudoLabels | None
-) -> dict[str, float]:
-    """What tells whether a labelling can be trusted, without identities.
-
-    Args:
-        labels: the new labels.
-        cameras: ``(N,)``.
-        before: the labels before, for the agreement with them.
-
-    Returns:
-        Plain numbers under ``labels/``.
-    """
-    hard = labels.hard.numpy()
-    inlier = hard >= 0
-    sizes = np.bincount(hard[inlier]) if inlier.any() else np.zeros(1, dtype=np.int64)
-    pairs = np.unique(np.stack([hard, cameras.numpy()], 1)[inlier], axis=0)
-    spread = np.bincount(pairs[:, 0]) if len(pairs) else np.zeros(1)
-    small, median, large = np.quantile(sizes, (0.1, 0.5, 0.9))
-    return {
-        "labels/clusters": float(labels.num_clusters),
-        "labels/proxies": float(labels.num_groups),
-        "labels/outliers": float((~inlier).sum()),
-        "labels/outlier_share": float((~inlier).mean()),
-        "labels/size_q10": float(small),
-        "labels/size_median": float(median),
-        "labels/size_q90": float(large),
-        "labels/cross_camera_share": float((spread > 1).mean()),
-        "labels/stability": rand_agreement(before.hard, labels.hard) if before else float("nan"),
-        **{f"labels/{key}": float(value) for key, value in labels.statistics.items()},
-    }
-
-
-def _shown(trainer: pl.Trainer, loader: Iterable[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
-    total = len(loader)  # type: ignore[arg-type]
-    if trainer.fast_dev_run:  # type: ignore[attr-defined]
-        total = min(total, int(trainer.limit_train_batches))
-    watched = trainer.progress_bar_callback is not None and trainer.is_global_zero
-    batches = islice(loader, total)
-    yield from shown(batches, "Extracting features", total) if watched else batches
-
-
-def _once_each(index: Tensor, count: int | None) -> Tensor:
-    """Where each image stands first, in order; all ``count`` of them must be there.
-
-    Loaders that the ranks do not share, or whose sampler pads, give images twice.
-    """
-    ordered, order = index.sort(stable=True)
-    first = torch.ones_like(ordered, dtype=torch.bool)
-    first[1:] = ordered[1:] != ordered[:-1]
-    order = order[first]
-    if count is not None and len(order) != count:
-        raise InputError(
-            f"label_dataloader() gave {len(order)} of {count} training images; it must give every "
-            "one: no sampler that leaves some out, and no drop_last"
-        )
-    return order
 
 
 def _advice(pl_module: pl.LightningModule, made: PseudoLabels) -> str:
@@ -383,28 +282,6 @@ def _padded(rows: Tensor, count: int, value: int = 0) -> Tensor:
     """Further rows of a value, up to a count."""
     further = rows.new_full((count - len(rows), *rows.shape[1:]), value)
     return torch.cat([rows, further])
-
-
-def _with_stand_ins(features: Tensor, cameras: Tensor, unreadable: Tensor) -> Tensor:
-    """For images that could not be read, the mean of their camera: far from nothing and nobody."""
-    if unreadable.all():
-        raise InputError("no training image can be read; check the root of the data")
-    means = group_means(features, cameras.masked_fill(unreadable, OUTLIER))
-    # a camera of which nothing could be read has none
-    means = torch.cat([means, means.new_zeros(int(cameras.max()) + 1 - len(means), means.shape[1])])
-    stand_ins = torch.where(means.any(1, keepdim=True), means, features[~unreadable].mean(0))
-    return torch.where(unreadable[:, None], stand_ins[cameras].to(features.dtype), features)
-
-
-def _note_unreadable(trainer: pl.Trainer, index: Tensor) -> None:
-    note = getattr(_datamodule(trainer), "note_unreadable", None)
-    if note is not None:
-        note("train", index)
-
-
-def _image_name(trainer: pl.Trainer, index: int) -> str:
-    paths = getattr(_datamodule(trainer), "paths", None)
-    return paths("train")[index] if paths else f"training image {index}"
 
 
 def _identities(datamodule: Any) -> Tensor | None:

@@ -33,6 +33,14 @@ def agglomerative(distances: Any, num_clusters: int) -> NDArray[np.int64]:
         ValueError: If they are not square, ``jaccard_distance`` left out pairs below 1, or
             num_clusters is not from 1 to N.
         InputError: If that takes more memory than is free.
+
+    Example:
+        >>> from scipy.sparse import csr_array
+        >>> near = np.array([[0, 0.1, 1, 1], [0.1, 0, 1, 1], [1, 1, 0, 0.2], [1, 1, 0.2, 0]])
+        >>> agglomerative(csr_array(near), num_clusters=2).tolist()
+        [0, 0, 1, 1]
+        >>> agglomerative(csr_array(near), num_clusters=3).tolist()  # nearest first
+        [0, 0, 1, 2]
     """
     from scipy.cluster.hierarchy import linkage
 

@@ -69,6 +69,15 @@ def camera_jaccard_distance(
             unknown, the cameras are not N non-negative integers, the neighbours do not fit the
             features or the cameras, or the features are not 2-D, are empty, or hold NaN or
             infinite values.
+        InputError: If that takes more memory than is free.
+
+    Example:
+        >>> from lightning_reid.clustering import dbscan
+        >>> people = np.array([[1.0, 0.0], [0.8, 0.6], [-1.0, 0.0], [-0.8, -0.6]])
+        >>> cameras = [0, 1, 0, 1]  # each of two people is seen by both
+        >>> graph = camera_jaccard_distance(people, cameras, 1, 1, 1, 1)
+        >>> dbscan(graph, eps=0.5, min_samples=2).tolist()
+        [0, 0, 1, 1]
     """
     require_valid(
         max_distance,

@@ -37,6 +37,12 @@ def camera_neighbors(
     Raises:
         ValueError: If a k is below 1, the cameras are not N non-negative integers, or the
             features are not 2-D, are empty, or hold NaN or infinite values.
+
+    Example:
+        >>> people = np.array([[1.0, 0.0], [0.8, 0.6], [-1.0, 0.0], [-0.8, -0.6]])
+        >>> intra, inter = camera_neighbors(people, cameras=[0, 1, 0, 1], k_intra=1, k_inter=1)
+        >>> intra.ravel().tolist(), inter.ravel().tolist()  # itself, and the same abroad
+        ([0, 1, 2, 3], [1, 0, 3, 2])
     """
     if k_intra < 1 or k_inter < 1:
         raise ValueError(f"k_intra and k_inter must be at least 1, not {k_intra} and {k_inter}")

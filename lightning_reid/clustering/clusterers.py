@@ -39,6 +39,11 @@ class Clustering(NamedTuple):
     Attributes:
         labels: ``(N,)`` int64 on the CPU: 0, 1, ... and -1 for outliers.
         statistics: plain numbers about them for the log.
+
+    Example:
+        >>> found = Clustering(torch.tensor([0, 0, 1, -1]), {"silhouette": 0.8})
+        >>> int(found.labels.max()) + 1, found.statistics["silhouette"]  # clusters, and how good
+        (2, 0.8)
     """
 
     labels: Tensor
@@ -54,6 +59,18 @@ class Clusterer(ABC):
     Attributes:
         coarser: what to change where most images are outliers.
         finer: what to change where all are one cluster.
+
+    Example:
+        >>> class Signs(Clusterer):
+        ...     def __init__(self, dimension=0):
+        ...         self.dimension = dimension
+        ...     def cluster(self, features, cameras, neighbors):
+        ...         return Clustering((features[:, self.dimension] > 0).long(), {})
+        >>> clusterer = Signs(dimension=1)
+        >>> clusterer(torch.tensor([[1.0, 1.0], [1.0, -1.0]]), torch.tensor([0, 1])).labels.tolist()
+        [1, 0]
+        >>> clusterer.settings()["init_args"]  # as a checkpoint keeps them
+        {'dimension': 1}
     """
 
     coarser: ClassVar[str] = "change the settings of the clusterer"
@@ -86,7 +103,12 @@ class Clusterer(ABC):
         """
 
     def __call__(self, features: Tensor, cameras: Tensor) -> Clustering:
-        """Find neighbours and make clusters, in this process alone."""
+        """Find neighbours and make clusters, in this process alone.
+
+        Args:
+            features: ``(N, D)`` unit rows.
+            cameras: ``(N,)``, from 0.
+        """
         features, cameras = torch.as_tensor(features), torch.as_tensor(cameras)
         rows = torch.arange(len(features), device=features.device)
         return self.cluster(features, cameras, self.neighbors(features, cameras, rows))
@@ -130,6 +152,15 @@ class DensityClusterer(Clusterer):
         eps: largest distance between neighbours; 0.5 in CAP and O2CAP.
         min_samples: neighbours that make a core, the image itself counted; 4 in CAP and O2CAP.
         backend: of the search, see ``nearest_neighbors``.
+
+    Raises:
+        InputError: if a setting is out of its range.
+
+    Example:
+        >>> people = torch.tensor([[1.0, 0.0], [0.8, 0.6], [-1.0, 0.0], [-0.8, -0.6], [0.0, 1.0]])
+        >>> clusterer = DensityClusterer(k1=2, k2=1, min_samples=2)
+        >>> clusterer(people, torch.tensor([0, 1, 0, 1, 0])).labels.tolist()
+        [0, 0, 1, 1, -1]
     """
 
     coarser = "raise eps or lower min_samples"
@@ -180,8 +211,18 @@ class CameraDensityClusterer(Clusterer):
         k1_inter: neighbours in other cameras; 20 there.
         k2_intra: neighbours in the same camera for query expansion, itself counted; 2 there.
         k2_inter: neighbours in other cameras for query expansion; 4 there.
-        eps: largest distance between neighbours; 0.4 for Market-1501 and 0.6 for MSMT17 there.
+        eps: largest distance between neighbours; 0.4 for Market-1501 and 0.6 for MSMT17
+            there, 0.5 our choice between them.
         min_samples: neighbours that make a core, the image itself counted; 4 there.
+
+    Raises:
+        InputError: if a setting is out of its range.
+
+    Example:
+        >>> people = torch.tensor([[1.0, 0.0], [0.8, 0.6], [-1.0, 0.0], [-0.8, -0.6]])
+        >>> clusterer = CameraDensityClusterer(1, 1, 1, 1, min_samples=2)
+        >>> clusterer(people, cameras=torch.tensor([0, 1, 0, 1])).labels.tolist()
+        [0, 0, 1, 1]
     """
 
     coarser = "raise eps or lower min_samples"
@@ -239,6 +280,16 @@ class InfomapClusterer(Clusterer):
         min_size: images in the smallest cluster that is kept; 5 in CALR.
         seed: of Infomap.
         backend: of the search, see ``nearest_neighbors``.
+
+    Raises:
+        InputError: if a setting is out of its range.
+        MissingPackageError: in ``require_packages`` and when it clusters, without that package.
+
+    Example:
+        >>> InfomapClusterer(k=10).settings()["init_args"]
+        {'k': 10, 'min_similarity': 0.5, 'min_size': 5, 'seed': 0, 'backend': 'auto'}
+        >>> InfomapClusterer().coarser  # where most images are outliers
+        'lower min_similarity or min_size'
     """
 
     coarser = "lower min_similarity or min_size"
@@ -284,6 +335,15 @@ class KMeansClusterer(Clusterer):
     Args:
         num_clusters: clusters to make.
         seed: draws the first centres.
+
+    Raises:
+        InputError: if that is not at least 1 or, when it clusters, more than there are images.
+
+    Example:
+        >>> people = torch.tensor([[1.0, 0.0], [0.8, 0.6], [-1.0, 0.0], [-0.8, -0.6]])
+        >>> labels = KMeansClusterer(num_clusters=2)(people, torch.tensor([0, 1, 0, 1])).labels
+        >>> (labels == labels[0]).tolist()
+        [True, True, False, False]
     """
 
     finer = "raise num_clusters"
@@ -312,6 +372,16 @@ class AgglomerativeClusterer(Clusterer):
         images_per_cluster: there are N over this many clusters; 5 in CALR.
         k1: neighbours, the image itself counted; 15 in CALR.
         k2: neighbours for query expansion; 4 in CALR.
+
+    Raises:
+        InputError: if a setting is out of its range.
+            Also when it clusters, if the distances of all pairs take more memory than is free.
+
+    Example:
+        >>> people = torch.tensor([[1.0, 0.0], [0.8, 0.6], [-1.0, 0.0], [-0.8, -0.6]])
+        >>> clusterer = AgglomerativeClusterer(images_per_cluster=2, k1=2, k2=1)
+        >>> clusterer(people, cameras=torch.tensor([0, 0, 0, 0])).labels.tolist()  # 4 / 2 clusters
+        [0, 0, 1, 1]
     """
 
     finer = "lower images_per_cluster"

@@ -38,6 +38,15 @@ def dbscan(distances: Any, eps: float, min_samples: int) -> NDArray[np.int64] | 
         ValueError: If they are not square, eps is negative or min_samples below 1; if eps lies
             above the distance up to which ``jaccard_distance`` kept pairs, or is 1 or more
             there, where every pair would be a neighbour.
+
+    Example:
+        >>> from scipy.sparse import coo_array
+        >>> rows, columns, distances = [0, 1, 2, 3], [1, 0, 3, 2], [0.1, 0.1, 0.7, 0.7]
+        >>> graph = coo_array((distances, (rows, columns)), shape=(4, 4))
+        >>> dbscan(graph, eps=0.5, min_samples=2).tolist()
+        [0, 0, -1, -1]
+        >>> dbscan(graph, eps=0.8, min_samples=2).tolist()
+        [0, 0, 1, 1]
     """
     _require_valid(distances, eps, min_samples)
     if isinstance(distances, Tensor):

@@ -42,6 +42,14 @@ def infomap(
         MissingPackageError: If the package infomap is not installed.
         ValueError: If the neighbours are not as described, min_similarity is not above 0 and
             at most 1, min_size is below 1, or the seed below 0.
+
+    Example:
+        >>> from lightning_reid.clustering import nearest_neighbors
+        >>> people = np.array([[1.0, 0.0], [0.8, 0.6], [-1.0, 0.0], [-0.8, -0.6]])
+        >>> infomap(nearest_neighbors(people, k=2), min_similarity=0.5, min_size=2).tolist()
+        [0, 0, 1, 1]
+        >>> infomap(nearest_neighbors(people, k=2), min_similarity=0.9, min_size=2).tolist()
+        [-1, -1, -1, -1]
     """
     if seed < 0:
         raise ValueError(f"seed must be at least 0, not {seed}")
@@ -72,6 +80,12 @@ def graph_scores(neighbors: tuple[Any, Any], min_similarity: float = 0.5) -> NDA
     Raises:
         ValueError: If the neighbours are not as described, or min_similarity is not above 0
             and at most 1.
+
+    Example:
+        >>> from lightning_reid.clustering import nearest_neighbors
+        >>> people = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        >>> graph_scores(nearest_neighbors(people, k=2)).tolist()  # 1 / (0 + 1 / 6), none
+        [6.0, 6.0, 0.0]
     """
     distances, _, kept = _edges(neighbors, min_similarity)
     softened = np.maximum(distances + distances.mean(), _SMALLEST_DISTANCE)

@@ -63,6 +63,14 @@ def jaccard_distance(
             unknown, the neighbours do not fit the features, or the features are not 2-D, are
             empty, or hold NaN or infinite values.
         InputError: If that takes more memory than is free.
+
+    Example:
+        >>> people = np.array([[1.0, 0.0], [0.8, 0.6], [-1.0, 0.0], [-0.8, -0.6]])
+        >>> graph = jaccard_distance(people, k1=2, k2=1)
+        >>> [(i, graph.indices[graph.indptr[i] : graph.indptr[i + 1]].tolist()) for i in range(4)]
+        [(0, [0, 1]), (1, [0, 1]), (2, [2, 3]), (3, [2, 3])]
+        >>> round(float(graph[0, 1]), 2)  # what is not stored is at 1
+        0.33
     """
     require_valid(max_distance, layout, k1=k1, k2=k2)
     points = feature_rows(features)

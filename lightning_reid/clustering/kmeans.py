@@ -43,6 +43,14 @@ def kmeans(
         ValueError: If num_clusters is not from 1 to N, iterations is below 1, or the features
             are not 2-D, are empty, or hold NaN or infinite values.
         InputError: If that takes more memory than is free.
+
+    Example:
+        >>> points = np.array([[0.0, 0.0], [0.0, 2.0], [9.0, 0.0], [9.0, 2.0]])
+        >>> labels, centers = kmeans(points, num_clusters=2)
+        >>> sorted(centers.tolist())
+        [[0.0, 1.0], [9.0, 1.0]]
+        >>> bool(labels[0] == labels[1]), bool(labels[0] == labels[2])
+        (True, False)
     """
     rows = feature_rows(features)
     if not 1 <= num_clusters <= len(rows):

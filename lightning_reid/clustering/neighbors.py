@@ -57,6 +57,11 @@ def nearest_neighbors(features: Array, k: int, backend: Backend = "auto") -> tup
         ValueError: If k < 1, the backend is unknown or not for this device, or the features are
             not 2-D, are empty, or hold NaN or infinite values.
         InputError: If that takes more memory than is free.
+
+    Example:
+        >>> distances, indices = nearest_neighbors(np.array([[0.0], [1.0], [4.0]]), k=2)
+        >>> distances.tolist(), indices.tolist()  # squared distances; first the row itself
+        ([[0.0, 1.0], [0.0, 1.0], [0.0, 9.0]], [[0, 1], [1, 0], [2, 1]])
     """
     points = feature_rows(features)
     everyone = torch.arange(len(points), device=points.device)
@@ -84,6 +89,14 @@ def nearest_among(
 
     Raises:
         ValueError: See there.
+        InputError: See there.
+
+    Example:
+        >>> gallery = torch.tensor([[0.0], [1.0], [4.0]])
+        >>> rows, columns = torch.tensor([0]), torch.tensor([1, 2])
+        >>> distances, indices = nearest_among(gallery, rows, columns, k=1)
+        >>> distances.tolist(), indices.tolist()  # row 0 is not among those that are searched
+        ([[1.0]], [[1]])
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, not {k}")
@@ -111,6 +124,11 @@ def neighbor_recall(features: Array, indices: Any, num_samples: int = 1000, seed
 
     Raises:
         ValueError: If the indices are not (N, k) integers with k > 1, or num_samples is below 1.
+
+    Example:
+        >>> features = np.array([[0.0], [1.0], [4.0], [5.0]])
+        >>> neighbor_recall(features, np.array([[0, 1], [1, 0], [2, 3], [3, 0]]))  # of 3 it is 2
+        0.75
     """
     points = feature_rows(features)
     found = torch.as_tensor(indices, device=points.device)

@@ -31,6 +31,11 @@ def camera_normalize(features: Array, cameras: Any) -> Array:
     Raises:
         ValueError: If the cameras are not N non-negative integers, or the features are not
             2-D, are empty, or hold NaN or infinite values.
+
+    Example:
+        >>> people = np.array([[1.0, 0.0], [3.0, 0.0], [1.0, 5.0], [3.0, 5.0]])  # camera 1 adds 5
+        >>> camera_normalize(people, cameras=[0, 0, 1, 1]).tolist()
+        [[-1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]]
     """
     rows = feature_rows(features)
     normalized = torch.empty_like(rows)

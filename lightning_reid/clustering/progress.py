@@ -21,10 +21,13 @@ def shown(steps: Iterable[Step], description: str, total: int | None = None) -> 
         description: what is being done.
         total: how many steps there are; None: the length of ``steps``.
     """
+    if not _is_watched():  # older versions of rich end a disabled bar, too, with an empty line
+        yield from steps
+        return
     from rich.progress import Progress
 
     start = drawn = perf_counter()
-    with Progress(transient=True, disable=not _is_watched()) as progress:
+    with Progress(transient=True) as progress:
         count = len(steps) if total is None else total  # type: ignore[arg-type]
         task = progress.add_task(description, total=count, visible=False)
         for done, step in enumerate(steps, 1):
@@ -39,12 +42,14 @@ def shown(steps: Iterable[Step], description: str, total: int | None = None) -> 
 @contextmanager
 def busy(description: str) -> Iterator[None]:
     """Say what is being done while it is, where nothing tells how far it is."""
+    if not _is_watched():
+        yield
+        return
     from rich import get_console
     from rich.progress import Progress, SpinnerColumn, TextColumn
 
     columns = SpinnerColumn(), TextColumn("{task.description}")
-    console, hidden = get_console(), not _is_watched()
-    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+    with Progress(*columns, console=get_console(), transient=True) as progress:
         progress.add_task(description, total=None)
         progress.refresh()
         yield

@@ -28,6 +28,14 @@ def silhouette(distances: Any, labels: NDArray[np.int64] | Tensor) -> float:
 
     Raises:
         ValueError: If the distances are not (N, N).
+
+    Example:
+        >>> from scipy.sparse import csr_array
+        >>> near = np.array([[0, 0.1, 1, 1], [0.1, 0, 1, 1], [1, 1, 0, 0.1], [1, 1, 0.1, 0]])
+        >>> round(silhouette(csr_array(near), np.array([0, 0, 1, 1])), 3)  # (1 - 0.1) / 1
+        0.9
+        >>> round(silhouette(csr_array(near), np.array([0, 1, 0, 1])), 3)
+        -0.45
     """
     labels = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     if distances.shape != (len(labels), len(labels)):

@@ -26,7 +26,15 @@ _DECODED = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 
 
 class UnreadableImageError(InputError):
-    """An image file that cannot be decoded; the message names it."""
+    """An image file that cannot be decoded; the message names it.
+
+    Example:
+        >>> try:
+        ...     read_image("gate/nobody.png")
+        ... except UnreadableImageError as error:
+        ...     print(str(error).partition(":")[0])
+        cannot read image gate/nobody.png
+    """
 
 
 class ImageDataset(Dataset[dict[str, Any]]):
@@ -49,6 +57,17 @@ class ImageDataset(Dataset[dict[str, Any]]):
     Raises:
         UnreadableImageError: on access, if a file cannot be decoded.
         ValueError: if lengths differ.
+
+    Example:
+        >>> from lightning_reid.data import test_transform
+        >>> from tempfile import TemporaryDirectory
+        >>> from PIL import Image
+        >>> with TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (60, 160)).save(f"{folder}/gate.png")
+        ...     transform = test_transform((256, 128))
+        ...     item = ImageDataset([f"{folder}/gate.png"], torch.tensor([3]), transform)[0]
+        >>> item["image"].shape, item["camera"], item["index"]
+        (torch.Size([3, 256, 128]), tensor(3), tensor(0))
     """
 
     def __init__(
@@ -99,8 +118,20 @@ class ImageDataset(Dataset[dict[str, Any]]):
 def read_image(path: str) -> Tensor:
     """Decode an image file to ``(3, H, W)`` uint8 RGB.
 
+    Args:
+        path: image file. JPEG, PNG, WebP and GIF, by its ending, are decoded by torchvision, others
+            by Pillow.
+
     Raises:
         UnreadableImageError: naming the file, if it is missing, damaged or of an unknown format.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from PIL import Image
+        >>> with TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (2, 1), (255, 0, 128)).save(f"{folder}/gate.png")
+        ...     print(read_image(f"{folder}/gate.png").tolist())
+        [[[255, 255]], [[0, 0]], [[128, 128]]]
     """
     try:
         if not path.lower().endswith(_DECODED):

@@ -33,6 +33,18 @@ def parse_duke_video_folder(
 
     Raises:
         InputError: if a folder is missing or empty, or a name is of another form or identity.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     tracklet = Path(folder, "0001", "0003")
+        ...     tracklet.mkdir(parents=True)
+        ...     for frame in range(1, 4):
+        ...         (tracklet / f"0001_C6_F000{frame}_X30823.jpg").touch()
+        ...     (middle,) = parse_duke_video_folder(folder)
+        >>> Path(middle.path).name, middle.identity, middle.camera, middle.tracklet
+        ('0001_C6_F0002_X30823.jpg', 1, 'c6', '0001/0003')
     """
     folder = Path(folder)
     return [

@@ -27,6 +27,13 @@ class ImageCache:
 
     Raises:
         InputError: if that would not leave enough memory.
+
+    Example:
+        >>> cache = ImageCache(count=1, size=(4, 2))
+        >>> cache.get(0, lambda: torch.full((3, 8, 8), 7, dtype=torch.uint8)).shape
+        torch.Size([3, 4, 2])
+        >>> cache.get(0, lambda: print("read again")).unique()
+        tensor([7], dtype=torch.uint8)
     """
 
     def __init__(self, count: int, size: tuple[int, int]) -> None:

@@ -44,7 +44,7 @@ class Manifest:
 
 
 def read_manifest(file: str | Path, columns: Mapping[str, str] | None = None) -> Manifest:
-    """The rows of a CSV or Parquet file.
+    r"""The rows of a CSV or Parquet file.
 
     The file alone is read; no image is looked for. :class:`~lightning_reid.ManifestData` tells what
     the columns may hold.
@@ -54,10 +54,25 @@ def read_manifest(file: str | Path, columns: Mapping[str, str] | None = None) ->
         columns: the file's names of the columns ``path``, ``camera``, ``identity``, ``tracklet``,
             ``frame``, ``time`` and ``split``, where they differ.
 
+    Returns:
+        All rows: ``samples``, the ``splits`` if the file tells them, and ``identity_names``.
+
     Raises:
         InputError: naming file and line, if it cannot be read, lacks a column, a path or a camera,
             or lists an image twice.
         MissingPackageError: if it is a Parquet file and pyarrow is not installed.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     file = Path(folder, "crops.csv")
+        ...     written = file.write_text("file,camera,identity\n1.jpg,gate,Ann\n2.jpg,hall,\n")
+        ...     manifest = read_manifest(file, columns={"path": "file"})
+        >>> manifest.samples.camera_names, manifest.samples.identities.tolist()
+        (['gate', 'hall'], [0, -1])
+        >>> manifest.identity_names
+        ['Ann']
     """
     return collect(open_table(file), Path(file).parent, columns)
 

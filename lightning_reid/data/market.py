@@ -28,6 +28,16 @@ def parse_market_folder(folder: str | Path) -> list[Sample]:
     Raises:
         FileNotFoundError: if the folder does not exist.
         InputError: if it holds no images, or a name tells no identity and camera.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     for name in ("0002_c1s1_000451_03.jpg", "0002_c3s1_000551_00.jpg", "-1_c2_01.jpg"):
+        ...         Path(folder, name).touch()
+        ...     samples = parse_market_folder(folder)
+        >>> [(sample.identity, sample.camera) for sample in samples]  # -1 is junk
+        [(2, 'c1'), (2, 'c3')]
     """
     folder = Path(folder)
     if not folder.is_dir():

@@ -38,8 +38,25 @@ def parse_mars(
         split: which one.
         frames_per_tracklet: see :func:`parse_mars_tracks`.
 
+    Returns:
+        Samples as from :func:`parse_mars_tracks`.
+
     Raises:
         InputError: if a list is missing, cannot be read or does not fit the others.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from scipy.io import savemat
+        >>> with TemporaryDirectory() as root:
+        ...     info = Path(root, "info")
+        ...     info.mkdir()
+        ...     names = "0001C1T0001F001.jpg 0001C2T0001F001.jpg"
+        ...     written = (info / "train_name.txt").write_text(names)
+        ...     tracks = {"track_train_info": [[1, 1, 1, 1], [2, 2, 1, 2]]}
+        ...     savemat(info / "tracks_train_info.mat", tracks)
+        ...     print(parse_mars(root, "train").tracklet_names[0])
+        0001C1T0001
     """
     root = Path(root)
     part = "train" if split == "train" else "test"
@@ -77,6 +94,13 @@ def parse_mars_tracks(
     Raises:
         InputError: if a track reaches beyond the names, or a name is of another form, identity or
             camera than its track.
+
+    Example:
+        >>> names = ["0001C1T0001F001.jpg", "0001C1T0001F002.jpg", "0001C2T0001F001.jpg"]
+        >>> tracks = np.array([[1, 2, 1, 1], [3, 3, 1, 2]])  # first, last, identity, camera
+        >>> samples = parse_mars_tracks(names, tracks, "bbox_train", frames_per_tracklet=None)
+        >>> [(sample.identity, sample.camera, sample.tracklet) for sample in samples]
+        [(1, 'c1', '0001C1T0001'), (1, 'c1', '0001C1T0001'), (1, 'c2', '0001C2T0001')]
     """
     _check_tracks(tracks, len(names), image_folder)
     tracks = tracks[tracks[:, 2] != JUNK]

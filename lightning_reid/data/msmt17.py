@@ -31,6 +31,16 @@ def parse_msmt17_list(list_file: str | Path, image_folder: str | Path) -> Sample
 
     Raises:
         InputError: if the list is missing or empty, or a line is of another form.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as root:
+        ...     listed = Path(root, "list_train.txt")
+        ...     written = listed.write_text("0000/0000_000_01_0303morning_0015_0.jpg 0")
+        ...     (sample,) = parse_msmt17_list(listed, Path(root, "train"))
+        >>> sample.identity, sample.camera
+        (0, 'c1')
     """
     list_file = Path(list_file)
     if not list_file.is_file():

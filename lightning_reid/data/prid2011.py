@@ -31,6 +31,17 @@ def parse_prid2011_single(folder: str | Path) -> list[Sample]:
 
     Raises:
         InputError: if a folder is missing or empty, or a name is of another form.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     for name in ("cam_a/person_0201.png", "cam_b/person_0201.png"):
+        ...         Path(folder, name).parent.mkdir()
+        ...         Path(folder, name).touch()
+        ...     samples = parse_prid2011_single(folder)
+        >>> [(sample.identity, sample.camera) for sample in samples]  # two people: 1 + 385 in cam_b
+        [(201, 'cam_a'), (386, 'cam_b')]
     """
     return [
         Sample(str(Path(folder, camera, name)), camera, _identity(Path(folder, camera, name)))
@@ -52,6 +63,17 @@ def parse_prid2011_multi(folder: str | Path, frames_per_tracklet: int | None = 1
 
     Raises:
         InputError: if a folder is missing or empty, or its name is of another form.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     for name in ("cam_a/person_0001/0001.png", "cam_b/person_0001/0001.png"):
+        ...         Path(folder, name).parent.mkdir(parents=True)
+        ...         Path(folder, name).touch()
+        ...     samples = parse_prid2011_multi(folder)
+        >>> [(sample.identity, sample.camera, sample.tracklet) for sample in samples]
+        [(1, 'cam_a', 'person_0001'), (1, 'cam_b', 'person_0001')]
     """
     return [
         Sample(str(Path(folder, camera, person, frame)), camera, identity, person)

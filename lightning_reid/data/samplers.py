@@ -23,7 +23,17 @@ Indices = npt.NDArray[np.int64]
 
 
 class Draw(int):
-    """Position of an image in the data set, with the seed of what is random about this draw."""
+    """Position of an image in the data set, with the seed of what is random about this draw.
+
+    Args:
+        index: the position, from 0.
+        seed: of the image's augmentation.
+
+    Example:
+        >>> draw = Draw(7, seed=3)
+        >>> draw == 7, draw.seed, ["a", "b"][Draw(1, seed=3)]
+        (True, 3, 'b')
+    """
 
     seed: int
 
@@ -70,6 +80,13 @@ class LabelSampler(DistributedSampler[Any], SequentialSampler):
     Raises:
         ValueError: if K does not divide the batch size; when labels of another length are assigned.
         RuntimeError: when drawn from before labels are assigned.
+
+    Example:
+        >>> people = ["image"] * 5  # whose only use is its length
+        >>> sampler = LabelSampler(people, batch_size=4, images_per_group=2, num_batches=10)
+        >>> sampler.assign(torch.tensor([0, 0, 1, 1, -1]))
+        >>> len(sampler), sorted(list(sampler)[:4])  # two images of each cluster; never the outlier
+        (40, [0, 1, 2, 3])
     """
 
     def __init__(
@@ -162,6 +179,10 @@ class ShardSampler(DistributedSampler[Any]):
         dataset: what is drawn from; only its length is used.
         num_replicas: number of ranks.
         rank: this rank; it gets images ``rank, rank + num_replicas, ...``.
+
+    Example:
+        >>> [list(ShardSampler("abcde", num_replicas=2, rank=rank)) for rank in (0, 1)]
+        [[0, 2, 4], [1, 3]]
     """
 
     def __init__(self, dataset: Dataset[Any], num_replicas: int = 1, rank: int = 0) -> None:

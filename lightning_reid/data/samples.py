@@ -24,6 +24,10 @@ class Sample(NamedTuple):
             method that must not see it.
         tracklet: name of the track that a tracker put the image in, within its camera; None where
             it is in none.
+
+    Example:
+        >>> Sample("gate/0001.jpg", "gate")  # who is on it need not be known
+        Sample(path='gate/0001.jpg', camera='gate', identity=None, tracklet=None)
     """
 
     path: str
@@ -46,6 +50,13 @@ class Samples(Sequence[Sample]):
 
     Raises:
         ValueError: if columns differ in length.
+
+    Example:
+        >>> images = Samples.of([Sample("gate/1.jpg", "gate", 7), Sample("hall/2.jpg", "hall")])
+        >>> images.cameras.tolist(), images.camera_names, images.identities.tolist()
+        ([0, 1], ['gate', 'hall'], [7, -1])
+        >>> images[1]
+        Sample(path='hall/2.jpg', camera='hall', identity=None, tracklet=None)
     """
 
     def __init__(

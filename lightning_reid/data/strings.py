@@ -19,6 +19,11 @@ class Strings(Sequence[str]):
 
     Args:
         values: the strings; file names that are no UTF-8 are kept as they are.
+
+    Example:
+        >>> paths = Strings(["gate/1.jpg", "hall/2.jpg", "hall/3.jpg"])
+        >>> len(paths), paths[1], list(paths[1:])
+        (3, 'hall/2.jpg', ['hall/2.jpg', 'hall/3.jpg'])
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:

@@ -277,10 +277,8 @@ def draw_synthetic_persons(
         for folder in ("bounding_box_train", "query", "bounding_box_test"):
             (draft / folder).mkdir()
         shots = list(_shots(settings))
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
-        with Progress(*columns, TimeRemainingColumn(), disable=not progress) as bar:
-            for shot in bar.track(shots, description="Drawing synthetic persons"):
-                _draw_shot(shot, settings, draft)
+        for shot in _shown(shots) if progress else shots:
+            _draw_shot(shot, settings, draft)
         (draft / "settings.json").write_text(_as_json(settings))
         draft.chmod(0o755)  # temporary folders are private
         try:
@@ -291,3 +289,10 @@ def draw_synthetic_persons(
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return root
+
+
+def _shown(shots: list[_Shot]) -> Iterator[_Shot]:
+    """With a bar that tells how many are drawn in a second."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
+    with Progress(*columns, TimeRemainingColumn()) as bar:
+        yield from bar.track(shots, description="Drawing synthetic persons")

@@ -31,6 +31,14 @@ class Augmentation:
 
     Raises:
         InputError: if a value is out of its range.
+
+    Example:
+        >>> Augmentation(rotate=20, shift=0.2).flip  # Sun & Jung; the rest as in CAP
+        0.5
+        >>> Augmentation(pad=-1)
+        Traceback (most recent call last):
+            ...
+        lightning_reid.errors.InputError: augmentation: pad must be 0 or more, not -1
     """
 
     flip: float = 0.5
@@ -68,6 +76,14 @@ def train_transform(size: tuple[int, int], augmentation: Augmentation) -> v2.Tra
     Returns:
         From ``(3, h, w)`` uint8 to ``(3, *size)`` float32, normalised with ImageNet's statistics.
         Erased areas hold ImageNet's mean *after* normalisation, as in the published code.
+
+    Example:
+        >>> grey = torch.full((3, 160, 60), 128, dtype=torch.uint8)
+        >>> train_transform((256, 128), Augmentation())(grey).shape
+        torch.Size([3, 256, 128])
+        >>> plain = Augmentation(flip=0, pad=0, erase=0)
+        >>> torch.equal(train_transform((256, 128), plain)(grey), test_transform((256, 128))(grey))
+        True
     """
     a = augmentation
     jitter = [v2.ColorJitter(a.jitter, a.jitter, a.jitter)] if a.jitter else []
@@ -85,7 +101,20 @@ def train_transform(size: tuple[int, int], augmentation: Augmentation) -> v2.Tra
 
 
 def test_transform(size: tuple[int, int]) -> v2.Transform:
-    """Resize and normalise; arguments and result as for :func:`train_transform`."""
+    """Resize and normalise.
+
+    Args:
+        size: height and width in pixels.
+
+    Returns:
+        As :func:`train_transform`.
+
+    Example:
+        >>> white = torch.full((3, 160, 60), 255, dtype=torch.uint8)
+        >>> images = test_transform((256, 128))(white)
+        >>> images.shape, images[:, 0, 0]  # (1 - mean) / standard deviation of each colour
+        (torch.Size([3, 256, 128]), tensor([2.2489, 2.4286, 2.6400]))
+    """
     return v2.Compose([resize(size), *_to_network()])
 
 

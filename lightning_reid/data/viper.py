@@ -18,12 +18,26 @@ _SUFFIXES = frozenset({".bmp", ".jpg", ".png"})
 def parse_viper_folder(root: str | Path) -> list[Sample]:
     """Images of all people, named ``<identity>_<angle>.bmp``, such as ``cam_a/000_45.bmp``.
 
+    Args:
+        root: folder with ``cam_a`` and ``cam_b``.
+
     Returns:
         Samples of ``cam_a``, then of ``cam_b``, as the cameras are called, in the order of their
         names.
 
     Raises:
         InputError: if a folder is missing or empty, or a name is of another form.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as root:
+        ...     for name in ("cam_a/007_0.bmp", "cam_b/007_90.bmp"):
+        ...         Path(root, name).parent.mkdir()
+        ...         Path(root, name).touch()
+        ...     samples = parse_viper_folder(root)
+        >>> [(sample.identity, sample.camera) for sample in samples]
+        [(7, 'cam_a'), (7, 'cam_b')]
     """
     return [
         _parse_name(Path(root, camera, name))

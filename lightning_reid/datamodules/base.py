@@ -71,6 +71,21 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
             should never drive a checkpoint; None: no validation.
         seed: of the order in which images are drawn; None: the seed given to ``seed_everything``,
             else 0.
+
+    Raises:
+        InputError: if ``cache``, ``on_error`` or ``within_camera`` is none of its values; in
+            ``setup``, if a split has no images or no query has a match in another camera.
+
+    Example:
+        >>> from lightning_reid.data import Sample
+        >>> class Office(ReIDDataModule):
+        ...     def samples(self, split):
+        ...         names = ["gate/1.jpg", "gate/2.jpg", "hall/1.jpg"]
+        ...         return [Sample(f"{self.root}/{name}", camera=name[:4]) for name in names]
+        >>> office = Office("path/to/office", batch_size=64)
+        >>> office.setup("fit")
+        >>> office.camera_names, office.train_cameras.tolist()
+        (['gate', 'hall'], [0, 0, 1])
     """
 
     def __init__(

@@ -52,6 +52,14 @@ class CUHK03(Market1501):
         root: folder of the data set.
         boxes: ``"detected"``: images as a detector cut them out; ``"labeled"``: as people did.
         kwargs: see :class:`~lightning_reid.ReIDDataModule`.
+
+    Raises:
+        InputError: if ``boxes`` is neither.
+
+    Example:
+        >>> data = CUHK03("path/to/cuhk03-np", boxes="labeled")
+        >>> data.root.name, data.published.splits["train"].images
+        ('labeled', 7368)
     """
 
     def __init__(

@@ -42,6 +42,14 @@ class DukeMTMCVideoReID(ReIDDataModule):
             middle one. None: all, hundreds of times as many. Labels from the tracklets
             (``within_camera="tracklet"``) mean something from 2 on.
         kwargs: see :class:`~lightning_reid.ReIDDataModule`.
+
+    Raises:
+        InputError: if ``frames_per_tracklet`` is below 1.
+
+    Example:
+        >>> data = DukeMTMCVideoReID("path/to/DukeMTMC-VideoReID", frames_per_tracklet=2)
+        >>> data.frames_per_tracklet, data.published.splits["train"].tracklets
+        (2, 2196)
     """
 
     def __init__(

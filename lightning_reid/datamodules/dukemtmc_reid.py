@@ -38,6 +38,11 @@ class DukeMTMCreID(Market1501):
     The authors of DukeMTMC withdrew it in 2019, as the people on it had not consented: there is
     nobody to ask for it. It is here only to compare with published results, and never downloaded.
     Its licence was CC BY-NC-SA 4.0. Arguments: see :class:`~lightning_reid.ReIDDataModule`.
+
+    Example:
+        >>> data = DukeMTMCreID("path/to/DukeMTMC-reID", batch_size=64)
+        >>> data.batch_size, len(data.published.splits["train"].cameras)
+        (64, 8)
     """
 
     @property

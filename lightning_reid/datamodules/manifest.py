@@ -90,6 +90,18 @@ class ManifestData(ReIDDataModule):
             a test has no identities, the first image is not there, or no file matches the pattern.
             The message names the file and the line.
         MissingPackageError: for a Parquet file, if pyarrow is not installed.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     for name in ("gate/17/1.jpg", "gate/17/2.jpg", "hall/3/1.jpg"):
+        ...         Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
+        ...         Path(folder, name).touch()
+        ...     data = ManifestData(folder, pattern="{camera}/{tracklet}/*.jpg")
+        ...     data.setup("fit")
+        >>> data.camera_names, data.train_cameras.tolist(), data.train_samples.tracklets.tolist()
+        (['gate', 'hall'], [0, 0, 1], [0, 0, 1])
     """
 
     def __init__(

@@ -36,6 +36,20 @@ class Market1501(ReIDDataModule):
     It is never downloaded: its authors' page (zheng-lab.cecs.anu.edu.au/Project/project_reid.html)
     says how to get it; published for research, further terms are not known here. Arguments: see
     :class:`~lightning_reid.ReIDDataModule`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as root:
+        ...     Path(root, "bounding_box_train").mkdir()
+        ...     for name in ("0002_c1s1_000451_03.jpg", "0002_c3s1_000551_00.jpg"):
+        ...         Path(root, "bounding_box_train", name).touch()
+        ...     data = Market1501(root)
+        ...     data.setup("fit")
+        >>> data.camera_names, data.train_identities.tolist()
+        (['c1', 'c3'], [2, 2])
+        >>> data.published.splits["train"].images
+        12936
     """
 
     folders: ClassVar[dict[Split, str]] = {

@@ -36,6 +36,15 @@ class MARS(ReIDDataModule):
             middle one. None: all, which is 120 times as many to cluster. Labels from the tracklets
             (``within_camera="tracklet"``) mean something from 2 on.
         kwargs: see :class:`~lightning_reid.ReIDDataModule`.
+
+    Raises:
+        InputError: if ``frames_per_tracklet`` is below 1.
+
+    Example:
+        >>> MARS("path/to/mars").published.splits["train"].tracklets  # of each its middle image
+        8298
+        >>> MARS("path/to/mars", frames_per_tracklet=None).published.splits["train"].images
+        509914
     """
 
     def __init__(

@@ -68,6 +68,12 @@ class MSMT17(ReIDDataModule):
         use_val: train on ``list_val.txt`` too: 2,373 other images of the training people, which
             the unsupervised methods use. False: the 30,248 images of ``list_train.txt`` alone.
         kwargs: see :class:`~lightning_reid.ReIDDataModule`.
+
+    Example:
+        >>> MSMT17("path/to/MSMT17_V1").published.splits["train"].images
+        32621
+        >>> MSMT17("path/to/MSMT17_V1", use_val=False).published.splits["train"].images
+        30248
     """
 
     def __init__(self, root: str | Path, use_val: bool = True, **kwargs: Any) -> None:

@@ -28,6 +28,10 @@ class PersonX(Market1501):
     It is never downloaded: github.com/sxzrt/Instructions-of-the-PersonX-dataset says how to get it.
     Nobody on it is real; no licence is known here beyond the authors' wish to be cited. Arguments:
     see :class:`~lightning_reid.ReIDDataModule`.
+
+    Example:
+        >>> list(PersonX("path/to/personx").published.splits["train"].cameras)
+        ['c3', 'c4', 'c8', 'c10', 'c11', 'c12']
     """
 
     @property

@@ -55,6 +55,19 @@ class PRID2011(ReIDDataModule):
         frames_per_tracklet: evenly spaced images of each tracklet of ``multi_shot``, in training
             and test; 1 is the middle one. None: all.
         kwargs: see :class:`~lightning_reid.ReIDDataModule`.
+
+    Raises:
+        InputError: if ``shots`` is neither, ``split`` is not from 0 to 9, or
+            ``frames_per_tracklet`` is below 1.
+
+    Example:
+        >>> data = PRID2011("path/to/prid_2011", shots="multi", frames_per_tracklet=4)
+        >>> data.published.splits["query"].tracklets, data.published.splits["gallery"].tracklets
+        (100, 649)
+        >>> PRID2011("path/to/prid_2011", split=10)
+        Traceback (most recent call last):
+            ...
+        lightning_reid.errors.InputError: split must be from 0 to 9, not 10
     """
 
     def __init__(

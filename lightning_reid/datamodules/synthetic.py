@@ -20,14 +20,21 @@ class SyntheticPersons(Market1501):
         root: folder to draw into; drawn again only if missing.
         num_train_identities: people to train on.
         num_test_identities: other people to test on.
-        num_cameras: cameras.
-        images_per_camera: most images of one person in one camera.
+        num_cameras: cameras; each person is seen by two at least, and by most of them.
+        images_per_camera: images of a person in a camera, one more or less; two at least.
         num_distractors: gallery images of people that no query shows.
         drawing_seed: of the pictures.
         kwargs: see :class:`~lightning_reid.ReIDDataModule`.
 
     Raises:
-        ValueError: if ``root`` holds pictures that were drawn with other settings.
+        InputError: in ``prepare_data``, if ``root`` holds anything but pictures that were drawn
+            with these settings.
+        ValueError: there, if there are fewer than two cameras, no images, or 10,000 identities.
+
+    Example:
+        >>> data = SyntheticPersons("people", num_cameras=3, num_distractors=0)
+        >>> data.has_test, data.camera_names  # nothing is drawn before prepare_data()
+        (True, [])
     """
 
     def __init__(

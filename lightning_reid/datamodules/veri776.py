@@ -38,6 +38,11 @@ class VeRi776(Market1501):
         root: folder of the data set.
         size: height and width in pixels that images are resized to; vehicles are not upright.
         kwargs: see :class:`~lightning_reid.ReIDDataModule`.
+
+    Example:
+        >>> data = VeRi776("path/to/VeRi")
+        >>> data.size, len(data.published.splits["train"].cameras)
+        ((224, 224), 20)
     """
 
     folders: ClassVar[dict[Split, str]] = {

@@ -38,6 +38,22 @@ class VIPeR(ReIDDataModule):
         split: which random division of the people, 0 to 9. They are drawn here, and are not those
             of any paper.
         kwargs: see :class:`~lightning_reid.ReIDDataModule`.
+
+    Raises:
+        InputError: if ``split`` is not from 0 to 9.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as root:
+        ...     for camera in ("cam_a", "cam_b"):
+        ...         Path(root, camera).mkdir()
+        ...         for person in range(4):
+        ...             Path(root, camera, f"{person:03d}_0.bmp").touch()
+        ...     data = VIPeR(root, split=3)
+        ...     sizes = [len(data.samples(split)) for split in ("train", "query", "gallery")]
+        >>> sizes  # two people in two cameras; of two others one image in each
+        [4, 2, 2]
     """
 
     def __init__(self, root: str | Path, split: int = 0, **kwargs: Any) -> None:

@@ -39,6 +39,12 @@ class Exported:
         file: where it is.
         differences: for each size of batch that was tried, the largest difference between a value
             of an embedding in onnxruntime and in torch, both on the CPU.
+
+    Example:
+        >>> from pathlib import Path
+        >>> exported = Exported(Path("model.onnx"), differences={1: 1e-7, 8: 2e-7})
+        >>> max(exported.differences.values())
+        2e-07
     """
 
     file: Path
@@ -80,11 +86,26 @@ def export_onnx(model: TrainedModel, file: str | Path) -> Exported:
         model: on the CPU.
         file: where to.
 
+    Returns:
+        Where it is, and how far onnxruntime and torch were apart.
+
     Raises:
         InputError: if onnxruntime computes other embeddings than torch, the network cannot be
             exported, or the file cannot be written; nothing is left then, and what was there before
             is untouched.
         MissingPackageError: if onnx, onnxruntime or onnxscript is not installed.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from lightning_reid.models import EmbeddingNetwork
+        >>> from lightning_reid.search import TrainedModel
+        >>> network = EmbeddingNetwork(torch.nn.Conv2d(3, 8, 5), weights=None).eval()
+        >>> model = TrainedModel(network, size=(64, 32), source=Path("mine"), settings={})
+        >>> with TemporaryDirectory() as folder:
+        ...     exported = export_onnx(model, f"{folder}/model.onnx")
+        >>> exported.file.name, max(exported.differences.values()) < 1e-4
+        ('model.onnx', True)
     """
     require_onnx()
     file = Path(file).resolve()

@@ -19,6 +19,11 @@ class Finding:
         found: a sentence with numbers.
         meaning: what it means and what to do.
         details: single cases, such as a few of the images it is about.
+
+    Example:
+        >>> finding = Finding("warning", "3 of 900 images are copies.", "Leave them out.")
+        >>> f"{finding.severity}: {finding.found} {finding.meaning}"
+        'warning: 3 of 900 images are copies. Leave them out.'
     """
 
     severity: Severity

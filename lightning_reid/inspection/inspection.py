@@ -24,6 +24,14 @@ class Inspection:
         data: its images and what they are like.
         findings: what is wrong or remarkable, the gravest first.
         methods: which methods it can be used with; none where ``fit`` refuses it.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from lightning_reid.datamodules import Market1501
+        >>> with TemporaryDirectory() as folder:
+        ...     seen = inspect(Market1501(folder), num_workers=0)
+        >>> seen.works, seen.findings[0].severity, seen.methods  # an empty folder
+        (False, 'error', [])
     """
 
     data: Inspected
@@ -49,8 +57,27 @@ def inspect(
             duplicates; from 0 (none) to 8.
         num_workers: processes that decode images; None: as many as there are cores, at most 16.
 
+    Returns:
+        The images and what they are like, findings, and the methods that can use them.
+
     Raises:
-        InputError: if ``near`` is out of its range. What is wrong with the data is a finding.
+        InputError: if ``near`` or ``num_workers`` is out of its range. What is wrong with the data
+            is a finding.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from PIL import Image
+        >>> from lightning_reid.datamodules import ManifestData
+        >>> with TemporaryDirectory() as folder:
+        ...     for number, camera in enumerate(["gate", "hall"]):
+        ...         Path(folder, camera).mkdir()
+        ...         Image.effect_noise((32, 64), 9 + number).save(f"{folder}/{camera}/1.png")
+        ...     seen = inspect(ManifestData(folder, pattern="{camera}/*.png"), num_workers=0)
+        >>> seen.works, seen.findings[0].found
+        (True, 'There are 2 training images, fewer than the 32 of a batch.')
+        >>> [answer.method for answer in seen.methods if answer.runs]
+        ['CALR', 'CAP', 'O2CAP', 'ReliableSoftLabels']
     """
     require("near", near, 0, LARGEST_DISTANCE)
     if num_workers is not None:

@@ -27,6 +27,11 @@ class Suitability:
         needs: what it must know of the training images.
         runs: whether it can.
         remark: why not, or what else it wants.
+
+    Example:
+        >>> answer = Suitability("PCSL", "labels within each camera", False, remark="no tracklets")
+        >>> f"{answer.method}: {'yes' if answer.runs else 'no'}, {answer.remark}"
+        'PCSL: no, no tracklets'
     """
 
     method: str

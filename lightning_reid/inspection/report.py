@@ -42,6 +42,19 @@ def print_inspection(inspection: Inspection, folder: Path) -> None:
     Args:
         inspection: what to print.
         folder: where the rest of it was written.
+
+    Example:
+        >>> from contextlib import redirect_stdout
+        >>> from io import StringIO
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from lightning_reid.datamodules import Market1501
+        >>> from lightning_reid.inspection import inspect
+        >>> printed = StringIO()
+        >>> with TemporaryDirectory() as folder, redirect_stdout(printed):
+        ...     print_inspection(inspect(Market1501(folder), num_workers=0), Path("runs/check"))
+        >>> print(printed.getvalue().splitlines()[-2])  # the verdict on an empty folder
+        1 error, 0 warnings, 1 note: training or testing could not work.
     """
     # names of cameras and files are no markup
     console = Console(markup=False, emoji=False, highlight=False)
@@ -67,6 +80,16 @@ def write_inspection(inspection: Inspection, folder: Path) -> None:
     Args:
         inspection: what to write.
         folder: where to; is made.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from lightning_reid.datamodules import Market1501
+        >>> from lightning_reid.inspection import inspect
+        >>> with TemporaryDirectory() as folder:
+        ...     write_inspection(inspect(Market1501(folder), num_workers=0), Path(folder, "check"))
+        ...     print(sorted(file.name for file in Path(folder, "check").iterdir()))
+        ['check.csv', 'check.json', 'pictures']
     """
     pictures = folder / "pictures" / "cameras"
     pictures.mkdir(parents=True, exist_ok=True)

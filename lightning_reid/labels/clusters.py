@@ -32,6 +32,23 @@ def find_neighbors(
         features: ``(N, D)`` unit rows.
         cameras: ``(N,)``, from 0.
         trainer: tells the processes; without it this one works alone.
+
+    Returns:
+        What :meth:`Clusterer.neighbors <lightning_reid.clustering.Clusterer.neighbors>` gives for
+        all rows: tensors with N rows each, on the features' device.
+
+    Raises:
+        InputError: if the clusterer gives anything else for a share of the rows.
+        ValueError: if the features are not 2-D, are empty, or hold NaN or infinite values, where
+            neighbours are sought.
+
+    Example:
+        >>> from lightning_reid.clustering import DensityClusterer
+        >>> features = torch.tensor([[1.0, 0.0], [0.8, 0.6], [-1.0, 0.0], [-0.8, -0.6]])
+        >>> clusterer, cameras = DensityClusterer(k1=2), torch.tensor([0, 1, 0, 1])
+        >>> distances, indices = find_neighbors(clusterer, features, cameras)
+        >>> indices.tolist()  # each image and its nearest
+        [[0, 1], [1, 0], [2, 3], [3, 2]]
     """
     features, cameras = _where_float64_is(features, cameras)
     rows = torch.arange(len(features), device=features.device)
@@ -68,6 +85,18 @@ def cluster_images(
     Returns:
         Labels with proxies; the statistics are those of the clusterer and the seconds for
         ``neighbors`` and ``clustering``.
+
+    Raises:
+        InputError: if the clusterer gives anything but N integers.
+        ValueError: as :func:`find_neighbors`.
+
+    Example:
+        >>> from lightning_reid.clustering import DensityClusterer
+        >>> features = torch.tensor([[1.0, 0.0], [0.8, 0.6], [-1.0, 0.0], [-0.8, -0.6]])
+        >>> clusterer = DensityClusterer(k1=2, k2=1, min_samples=2)
+        >>> labels = cluster_images(clusterer, features, cameras=torch.tensor([0, 1, 0, 1]))
+        >>> labels.hard.tolist(), labels.proxies.tolist()
+        ([0, 0, 1, 1], [0, 1, 2, 3])
     """
     start = perf_counter()
     features, cameras = _where_float64_is(features, cameras)

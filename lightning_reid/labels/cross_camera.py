@@ -82,6 +82,12 @@ def cross_camera_soft_labels(
         InputError: If a setting is out of range.
         ValueError: If the features are not 2-D, are empty or not finite, or the cameras are not
             M non-negative integers.
+
+    Example:
+        >>> persons = np.array([[1.0, 0.0], [0.0, 1.0], [0.8, 0.6], [0.6, 0.8]], dtype=np.float32)
+        >>> soft = cross_camera_soft_labels(persons, person_cameras=[0, 0, 1, 1], k=1)
+        >>> soft.toarray().tolist()  # person 0 is person 2 of the other camera, and 1 is 3
+        [[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]]
     """
     require("k", k, 1)
     require_one_of("kernel", kernel, ("gaussian", "cosine", "jaccard"))
@@ -112,6 +118,13 @@ def soft_label_table(soft: Any) -> tuple[Tensor, Tensor]:
     Returns:
         Columns ``(M, J)`` int64 and weights ``(M, J)`` float32; J is the longest row, at least 1.
         Shorter rows end in column 0 with weight 0.
+
+    Example:
+        >>> from scipy.sparse import csr_array
+        >>> soft = csr_array(np.array([[0, 0, 0.75, 0.25], [0, 0, 0, 1], [1, 0, 0, 0]]))
+        >>> columns, weights = soft_label_table(soft)
+        >>> columns.tolist(), weights.tolist()
+        ([[2, 3], [3, 0], [0, 0]], [[0.75, 0.25], [1.0, 0.0], [1.0, 0.0]])
     """
     lengths = np.diff(soft.indptr)
     filled = torch.from_numpy(np.arange(max(1, lengths.max(initial=0))) < lengths[:, None])

@@ -26,6 +26,11 @@ class LocalLabels(NamedTuple):
         names: of the N image files, without folders.
         labels: ``(N,)`` int64, cluster within the camera.
         cameras: ``(N,)`` int64.
+
+    Example:
+        >>> labels = LocalLabels(["a.jpg", "b.jpg"], np.array([0, 1]), cameras=np.array([3, 3]))
+        >>> dict(zip(labels.names, labels.labels.tolist()))
+        {'a.jpg': 0, 'b.jpg': 1}
     """
 
     names: list[str]
@@ -47,6 +52,15 @@ def save_local_labels(
     Raises:
         InputError: If the lengths differ, labels or cameras are no whole numbers, or two images
             have the same name.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     file = Path(folder, "run", "local_labels.npz")
+        ...     save_local_labels(file, ["gate/a.jpg", "gate/b.jpg"], labels=[0, 1], cameras=[0, 0])
+        ...     print(np.load(file)["names"].tolist())
+        ['a.jpg', 'b.jpg']
     """
     path = Path(file)
     local = _checked(path, [_base_name(image) for image in paths], labels, cameras)
@@ -74,6 +88,15 @@ def load_local_labels(
         FileNotFoundError: If there is no such file.
         InputError: If the file cannot be used, an image has no label in it, two images have the
             same name, or the cameras are others.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     file = Path(folder, "local_labels.npz")
+        ...     save_local_labels(file, ["a.jpg", "b.jpg"], labels=[0, 1], cameras=[0, 0])
+        ...     print(load_local_labels(file, ["elsewhere/b.jpg", "elsewhere/a.jpg"]))
+        tensor([1, 0])
     """
     path = Path(file)
     local = read_local_labels(path)
@@ -105,9 +128,21 @@ def read_local_labels(file: str | Path) -> LocalLabels:
             with a row (file, local label, camera) of strings for each image; or a folder with
             such npy files at any depth, as CALR's code has one for each camera.
 
+    Returns:
+        Names, labels and cameras, in the order of the file or, in a folder, of the paths.
+
     Raises:
         FileNotFoundError: If there is no such file, or no npy file in the folder.
         InputError: If it is not as described, or names an image twice.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     file = Path(folder, "camera_3.npy")  # as CALR's code has them
+        ...     np.save(file, np.array([["a.jpg", "0", "3"], ["b.jpg", "1", "3"]]))
+        ...     print(read_local_labels(file).labels.tolist())
+        [0, 1]
     """
     path = Path(file)
     if not path.is_dir():

@@ -53,6 +53,11 @@ def group_owner(groups: Tensor, values: Tensor) -> Tensor:
 
     Returns:
         ``(G,)`` tensor of the type of ``values``.
+
+    Example:
+        >>> proxies, cameras = torch.tensor([0, 0, 1, -1]), torch.tensor([5, 5, 2, 4])
+        >>> group_owner(proxies, cameras)  # proxy 0 is of camera 5, proxy 1 of camera 2
+        tensor([5, 2])
     """
     member = groups >= 0
     num_groups = int(groups.max()) + 1 if member.any() else 0
@@ -69,6 +74,12 @@ def group_means(features: Tensor, groups: Tensor) -> Tensor:
 
     Returns:
         ``(G, D)`` unit rows, at least float32.
+
+    Example:
+        >>> features = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+        >>> group_means(features, groups=torch.tensor([0, 0, 1]))
+        tensor([[0.7071, 0.7071],
+                [0.0000, 1.0000]])
     """
     member = groups >= 0
     num_groups = int(groups.max()) + 1 if member.any() else 0

@@ -33,6 +33,14 @@ class PseudoLabels:
 
     Raises:
         ValueError: if shapes or types disagree.
+
+    Example:
+        >>> clusters, cameras = torch.tensor([0, 0, 0, 1, -1]), torch.tensor([0, 0, 1, 1, 0])
+        >>> labels = PseudoLabels.from_clusters(clusters, cameras)
+        >>> labels.num_clusters, labels.proxies.tolist(), labels.proxy_cameras.tolist()
+        (2, [0, 0, 1, 2, -1], [0, 1, 1])
+        >>> labels.without(torch.tensor([False, False, False, True, False])).num_clusters
+        1
     """
 
     hard: Tensor

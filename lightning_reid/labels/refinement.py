@@ -53,6 +53,16 @@ def refine_labels(
     Raises:
         InputError: If ``pivot`` is unknown or ``drop_probability`` is not from 0 to 1.
         ValueError: If the arrays are not 1-D, differ in length, or hold other numbers.
+
+    Example:
+        >>> refine_labels(
+        ...     global_labels=[0, 0, 0, 0],
+        ...     local_labels=[7, 7, 8, 8],
+        ...     cameras=[0, 0, 0, 1],
+        ...     scores=[4.0, 3.0, 2.0, 1.0],
+        ...     pivot="best",
+        ... ).tolist()  # image 2: in camera 0, which holds it in another local cluster than image 0
+        [0, 0, -1, 0]
     """
     if not 0 <= drop_probability <= 1:
         raise InputError(f"drop_probability must be from 0 to 1, not {drop_probability}")
@@ -98,6 +108,13 @@ def refinement_pivots(global_labels: Any, scores: Any, pivot: Pivot = "last") ->
         InputError: If ``pivot`` is unknown.
         ValueError: If the labels are no integers from -1, or the scores not as many finite
             numbers.
+
+    Example:
+        >>> labels, scores = [0, 0, 0, 1], [9.0, 8.0, 1.0, 2.0]  # their mean is 5
+        >>> refinement_pivots(labels, scores, "last").tolist()
+        [1, -1]
+        >>> refinement_pivots(labels, scores, "best").tolist()
+        [0, 3]
     """
     labels = _integers("global_labels", global_labels)
     values = _array(scores).astype(np.float64)  # in which the mean of equal scores is exact
@@ -128,9 +145,18 @@ def self_paced_probability(epoch: int, num_epochs: int, schedule: Schedule = "co
             the end, ``(1 + cos(pi * epoch / (3 * num_epochs))) / 2``, which stands in a comment
             there.
 
+    Returns:
+        A number from 0.75 to 1.
+
     Raises:
         InputError: If the schedule is unknown.
         ValueError: If the epoch is below 0 or there is none.
+
+    Example:
+        >>> self_paced_probability(30, num_epochs=50)
+        1.0
+        >>> round(self_paced_probability(50, 50, "cosine"), 3)
+        0.75
     """
     if epoch < 0 or num_epochs < 1:
         raise ValueError(f"epoch {epoch} of {num_epochs}")

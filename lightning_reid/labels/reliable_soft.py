@@ -27,7 +27,16 @@ _ROUNDING = 1e-6  # of a cosine
 
 
 class NothingSelectedError(InputError):
-    """No image is near enough to a centre; the message says how near the nearest is."""
+    """No image is near enough to a centre; the message says how near the nearest is.
+
+    Example:
+        >>> features = np.array([[1.0, 0.0], [0.8, 0.6]])
+        >>> try:
+        ...     reliable_soft_labels(features, [0, 0], num_clusters=1, threshold=0.99)
+        ... except NothingSelectedError as error:
+        ...     print(str(error).partition(": ")[2])
+        threshold is 0.99 and the largest similarity 0.949; lower threshold
+    """
 
 
 class SelectedLabels(NamedTuple):
@@ -38,6 +47,12 @@ class SelectedLabels(NamedTuple):
         soft: ``(N, num_clusters)`` float32: one-hot rows for selected images, distributions for
             the others. Columns of clusters that do not exist are 0.
         centers: ``(num_clusters, D)`` float32 unit rows; 0 for clusters that do not exist.
+
+    Example:
+        >>> soft = torch.tensor([[1.0, 0.0], [0.25, 0.75]])
+        >>> made = SelectedLabels(torch.tensor([0, -1]), soft, centers=torch.eye(2))
+        >>> made.reliable.tolist(), made.soft.argmax(1).tolist()  # image 1 was not selected
+        ([0, -1], [0, 1])
     """
 
     reliable: Tensor
@@ -97,6 +112,15 @@ def reliable_soft_labels(
             of range.
         ValueError: If the features are not 2-D, are empty or not finite, or the cameras are not
             N non-negative integers.
+
+    Example:
+        >>> features = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.7, 0.7]])
+        >>> cameras = torch.zeros(5, dtype=torch.int64)
+        >>> made = reliable_soft_labels(features, cameras, 2, clusters_per_camera=2, threshold=0.9)
+        >>> (made.reliable >= 0).tolist()  # the last is between the two people,
+        [True, True, True, True, False]
+        >>> made.soft[4]  # and so it is half of each
+        tensor([0.5000, 0.5000])
     """
     _require(num_clusters >= 1, f"num_clusters must be at least 1, not {num_clusters}")
     _require(0 < temperature < inf, f"temperature must be above 0, not {temperature}")

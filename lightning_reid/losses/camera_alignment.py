@@ -29,6 +29,11 @@ def camera_entropy_weights(
 
     Raises:
         ValueError: if both are not as many whole numbers.
+
+    Example:
+        >>> clusters, cameras = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 2, 2])
+        >>> camera_entropy_weights(clusters, cameras)  # ln(1 + ln 2) for two cameras, 0 for one
+        tensor([0.5266, 0.0000])
     """
     labels = torch.as_tensor(labels)
     cameras = torch.as_tensor(cameras, device=labels.device)
@@ -57,6 +62,19 @@ def camera_alignment_loss(logits: Tensor, cameras: Tensor, double_softmax: bool 
 
     Returns:
         Scalar.
+
+    Raises:
+        ValueError: if there are not as many cameras as rows.
+        IndexError: on the CPU, if a camera is none of the C.
+
+    Example:
+        >>> cameras, sure, unsure = torch.tensor([0, 1]), 9 * torch.eye(2), torch.zeros(2, 2)
+        >>> camera_alignment_loss(unsure, cameras)  # the discriminator guesses: ln 2
+        tensor(0.6931)
+        >>> camera_alignment_loss(sure, cameras)  # it knows, and softmax twice keeps this above 0
+        tensor(0.3133)
+        >>> camera_alignment_loss(sure, cameras, double_softmax=False)
+        tensor(0.0001)
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return cross_entropy(logits.softmax(1) if double_softmax else logits, cameras)

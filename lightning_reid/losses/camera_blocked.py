@@ -24,6 +24,14 @@ def camera_log_softmax(logits: Tensor, person_cameras: Tensor) -> Tensor:
     Returns:
         Log-probabilities ``(B, P)``, at least float32; those of each camera's columns sum to 1 in
         every row.
+
+    Raises:
+        RuntimeError: if there are not as many cameras as columns.
+
+    Example:
+        >>> logits, person_cameras = torch.zeros(1, 3), torch.tensor([0, 0, 1])
+        >>> camera_log_softmax(logits, person_cameras).exp()  # in camera 0 two share
+        tensor([[0.5000, 0.5000, 1.0000]])
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     cameras, block = torch.unique(person_cameras, return_inverse=True)
@@ -44,6 +52,15 @@ def camera_cross_entropy(log_probabilities: Tensor, persons: Tensor) -> Tensor:
 
     Returns:
         Scalar.
+
+    Raises:
+        ValueError: if there are not as many persons as rows.
+        IndexError: on the CPU, if a person has no column, such as -1.
+
+    Example:
+        >>> log_probabilities = camera_log_softmax(torch.zeros(1, 3), torch.tensor([0, 0, 1]))
+        >>> camera_cross_entropy(log_probabilities, torch.tensor([0]))  # one of two: ln 2
+        tensor(0.6931)
     """
     return nll_loss(log_probabilities, persons)
 
@@ -62,6 +79,18 @@ def cross_camera_cross_entropy(
 
     Returns:
         Scalar.
+
+    Raises:
+        RuntimeError: if the shapes do not fit or, on the CPU, a column is not there.
+
+    Example:
+        >>> logits = torch.tensor([[9.0, 0.0, 9.0, 0.0]])
+        >>> log_probabilities = camera_log_softmax(logits, torch.tensor([0, 0, 1, 1]))
+        >>> right, wrong, sure = torch.tensor([[2]]), torch.tensor([[3]]), torch.tensor([[1.0]])
+        >>> cross_camera_cross_entropy(log_probabilities, right, sure).round(decimals=3)
+        tensor(0.)
+        >>> cross_camera_cross_entropy(log_probabilities, wrong, sure).round(decimals=3)
+        tensor(9.)
     """
     chosen = log_probabilities.gather(1, columns)
     return -(weights.detach().to(chosen.dtype) * chosen).sum(1).mean()

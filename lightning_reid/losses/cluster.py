@@ -32,6 +32,13 @@ def cluster_contrastive_loss(
     Raises:
         ValueError: if labels are not so many whole numbers.
         IndexError: on the CPU, if a label is none of the centroids', such as -1 of an outlier.
+
+    Example:
+        >>> image, centroids = torch.tensor([[0.6, 0.8]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+        >>> cluster_contrastive_loss(image, torch.tensor([1]), centroids)  # of the nearer centroid
+        tensor(0.0181)
+        >>> cluster_contrastive_loss(image, torch.tensor([0]), centroids)  # (0.8 - 0.6) / 0.05 more
+        tensor(4.0181)
     """
     require_indices(len(embeddings), labels=labels)
     logits = embeddings @ centroids.detach().T / temperature

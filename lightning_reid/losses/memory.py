@@ -33,6 +33,12 @@ def update_memory(
 
     Raises:
         ValueError: if targets are not so many whole numbers.
+
+    Example:
+        >>> memory, image = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[0.0, 1.0]])
+        >>> update_memory(memory, image, targets=torch.tensor([0]), momentum=0.5)
+        tensor([[0.7071, 0.7071],
+                [0.0000, 1.0000]])
     """
     require_indices(len(embeddings), targets=targets)
     memory = memory.clone()

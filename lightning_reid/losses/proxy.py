@@ -46,6 +46,15 @@ def offline_proxy_loss(
 
     Raises:
         ValueError: if shapes disagree, or clusters, proxies or cameras are no whole numbers.
+
+    Example:
+        >>> proxies = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        >>> clusters = torch.tensor([0, 0, 1])  # cluster 0 was seen by two cameras
+        >>> image, own, camera = torch.tensor([[1.0, 0.0]]), torch.tensor([0]), torch.tensor([0])
+        >>> offline_proxy_loss(image, own, camera, proxies, clusters)  # at least ln 2
+        tensor(0.6931)
+        >>> offline_proxy_loss(image.flip(1), own, camera, proxies, clusters)  # 1 / 0.07
+        tensor(14.2857)
     """
     require_indices(len(embeddings), clusters=clusters, cameras=cameras)
     require_indices(len(proxies), proxy_clusters=proxy_clusters)
@@ -95,7 +104,17 @@ def online_proxy_loss(
         Scalar.
 
     Raises:
-        ValueError: if shapes disagree, or clusters, proxies or cameras are no whole numbers.
+        ValueError: if shapes disagree, or own proxies or cameras are no whole numbers.
+
+    Example:
+        >>> proxies = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+        >>> cameras = torch.tensor([0, 1, 0, 1])  # 0 and 1 look like one person in two cameras
+        >>> near, far = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+        >>> own, camera = torch.tensor([0]), torch.tensor([0])
+        >>> online_proxy_loss(near, own, camera, proxies, cameras, num_positives=2)  # ln 2
+        tensor(0.6931)
+        >>> online_proxy_loss(far, own, camera, proxies, cameras, num_positives=2)
+        tensor(14.9789)
     """
     require_indices(len(embeddings), own_proxies=own_proxies, cameras=cameras)
     require_indices(len(proxies), proxy_cameras=proxy_cameras)
@@ -131,6 +150,16 @@ def association_scores(
 
     Returns:
         ``(B, P)``, without a gradient.
+
+    Raises:
+        IndexError: on the CPU, if an own proxy is no row of the memory, such as -1 of an outlier.
+
+    Example:
+        >>> image, proxies = torch.tensor([[0.6, 0.8]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+        >>> association_scores(image, torch.tensor([0]), proxies, balance=0.5)  # own proxy: 1 and 0
+        tensor([[0.8000, 0.4000]])
+        >>> association_scores(image, torch.tensor([0]), proxies, balance=1)  # by the image alone
+        tensor([[0.6000, 0.8000]])
     """
     if similarity is None:
         similarity = embeddings @ proxies.T
@@ -164,7 +193,15 @@ def intra_camera_proxy_loss(
         Scalar.
 
     Raises:
-        ValueError: if shapes disagree, or clusters, proxies or cameras are no whole numbers.
+        ValueError: if shapes disagree, or own proxies or cameras are no whole numbers.
+
+    Example:
+        >>> image, own, camera = torch.tensor([[0.6, 0.8]]), torch.tensor([0]), torch.tensor([0])
+        >>> proxies = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+        >>> intra_camera_proxy_loss(image, own, camera, proxies, torch.tensor([0, 0]))
+        tensor(2.9130)
+        >>> intra_camera_proxy_loss(image, own, camera, proxies, torch.tensor([0, 1]))  # no rival
+        tensor(0.)
     """
     require_indices(len(embeddings), own_proxies=own_proxies, cameras=cameras)
     require_indices(len(proxies), proxy_cameras=proxy_cameras)
@@ -185,6 +222,14 @@ def sum_of_camera_means(losses: Tensor, cameras: Tensor) -> Tensor:
 
     Returns:
         Scalar; 0 for an empty batch.
+
+    Raises:
+        ValueError: if the cameras are not as many whole numbers as there are losses.
+
+    Example:
+        >>> losses, cameras = torch.tensor([1.0, 3.0, 5.0]), torch.tensor([0, 0, 1])
+        >>> sum_of_camera_means(losses, cameras)  # (1 + 3) / 2 + 5
+        tensor(7.)
     """
     require_indices(len(losses), cameras=cameras)
     count = torch.bincount(cameras)[cameras]

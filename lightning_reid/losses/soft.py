@@ -20,6 +20,16 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
     Returns:
         Scalar, at least float32.
+
+    Raises:
+        RuntimeError: if the shapes differ.
+
+    Example:
+        >>> targets = torch.tensor([[0.5, 0.5]])
+        >>> soft_cross_entropy(torch.tensor([[1.0, 1.0]]), targets)  # the least: ln 2
+        tensor(0.6931)
+        >>> soft_cross_entropy(torch.tensor([[9.0, 1.0]]), targets)
+        tensor(4.0003)
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return cross_entropy(logits, targets.detach().to(logits.dtype))

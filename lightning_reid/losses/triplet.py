@@ -26,6 +26,11 @@ def pairwise_distances(embeddings: Tensor) -> Tensor:
 
     Raises:
         ValueError: if the embeddings are not 2-D or there are none.
+
+    Example:
+        >>> pairwise_distances(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
+        tensor([[0., 5.],
+                [5., 0.]])
     """
     if embeddings.ndim != 2 or not len(embeddings):
         raise ValueError(f"embeddings must be (B, D), not of shape {tuple(embeddings.shape)}")
@@ -54,6 +59,13 @@ def batch_hard_triplet_loss(
 
     Raises:
         ValueError: if the shapes do not fit.
+
+    Example:
+        >>> positions = torch.tensor([[0.0], [1.0], [3.0], [4.0]])
+        >>> batch_hard_triplet_loss(positions, torch.tensor([0, 0, 1, 1]))  # each beside its own
+        tensor(0.)
+        >>> batch_hard_triplet_loss(positions, torch.tensor([0, 1, 0, 1]))  # 0.3 + 3 - 1
+        tensor(2.3000)
     """
     _require_shape("labels", labels, (len(embeddings),))
     if cameras is not None:
@@ -93,6 +105,15 @@ def weighted_triplet_loss(
 
     Raises:
         ValueError: if the shapes do not fit.
+
+    Example:
+        >>> cameras = torch.tensor([0, 1, 0, 1])
+        >>> people = torch.tensor([4, 4, 5, 5])
+        >>> similarity = (people[:, None] == people).float()  # as sure as identities
+        >>> weighted_triplet_loss(torch.tensor([[0.0], [1.0], [5.0], [6.0]]), similarity, cameras)
+        tensor(0.)
+        >>> weighted_triplet_loss(torch.tensor([[0.0], [5.0], [6.0], [1.0]]), similarity, cameras)
+        tensor(4.3000)
     """
     _require_shape("similarity", similarity, (len(embeddings), len(embeddings)))
     _require_shape("cameras", cameras, (len(embeddings),))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lightning_reid.callbacks import PseudoLabelCallback
 from lightning_reid.clustering.clusterers import Clusterer
 from lightning_reid.datamodules.base import Supervision
-from lightning_reid.errors import InputError
+from lightning_reid.errors import InputError, require_one_of
 from lightning_reid.labels import PseudoLabels
 from lightning_reid.lightning import OptimizerLRSchedulerConfig, pl, rank_zero_info
 from lightning_reid.metrics import Evaluation, RetrievalMetrics
@@ -56,6 +56,26 @@ class ReIDModule(pl.LightningModule, ABC):
         supervision: what the method may know about who is on the training images, see
             :meth:`~lightning_reid.ReIDDataModule.training_labels`.
         datamodule_needs: what the data module must have beside ``label_dataloader`` and ``assign``.
+
+    Raises:
+        InputError: if there is no such backbone or optimizer, or a number is out of its range.
+        DownloadError: if pretrained weights cannot be fetched.
+
+    Example:
+        >>> from lightning_reid.clustering import KMeansClusterer
+        >>> from lightning_reid.labels import cluster_images, group_means
+        >>> from lightning_reid.losses import cluster_contrastive_loss
+        >>> class Mine(ReIDModule):
+        ...     def label(self, features, cameras, epoch, known=None):
+        ...         return cluster_images(KMeansClusterer(100), features, cameras)
+        ...     def adopt(self, labels, features):
+        ...         self.labels = labels.to(self.device)
+        ...         self.means = group_means(features, self.labels.hard)
+        ...     def training_step(self, batch, batch_idx):
+        ...         targets = self.labels.hard[batch["index"]]
+        ...         return cluster_contrastive_loss(self.embed(batch["image"]), targets, self.means)
+        >>> Mine(torch.nn.Conv2d(3, 8, 5), weights=None).embed(torch.rand(2, 3, 64, 32)).shape
+        torch.Size([2, 8])
     """
 
     supervision: ClassVar[Supervision] = "none"
@@ -79,6 +99,7 @@ class ReIDModule(pl.LightningModule, ABC):
         evaluation: Evaluation | None = None,
     ) -> None:
         super().__init__()
+        require_one_of("optimizer", optimizer, ("adam", "sgd"))
         # a module cannot be written to a checkpoint as a plain value
         self.save_hyperparameters(ignore=["backbone"] if isinstance(backbone, nn.Module) else [])
         # a checkpoint brings its own weights: loading it must not look for others

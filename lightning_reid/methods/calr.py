@@ -98,6 +98,22 @@ class CALR(MemoryModule, HeadModule):
         milestones: epochs of a stage after which the rate falls; 20 and 40 in the code.
         kwargs: see :class:`~lightning_reid.methods.memory.MemoryModule` and
             :class:`~lightning_reid.ReIDModule`.
+
+    Raises:
+        InputError: if ``local_epochs``, ``pivot``, ``refinement``, ``score_neighbors`` or
+            ``min_similarity`` is out of its range; in ``fit``, if the epochs leave nothing for
+            stage 2 or ``local_labels`` do not fit the data.
+        MissingPackageError: in ``fit``, if a clusterer needs a package that is not installed.
+
+    Example:
+        >>> from lightning_reid.clustering import DensityClusterer
+        >>> clusterer = DensityClusterer(k1=2, k2=1, min_samples=2)
+        >>> small = {"backbone": torch.nn.Conv2d(3, 8, 5), "weights": None}
+        >>> method = CALR(clusterer=clusterer, refinement="none", weight_epoch=0, **small)
+        >>> people = torch.tensor([[1.0, 0.0], [0.8, 0.6], [-1.0, 0.0], [-0.8, -0.6]])
+        >>> labels = method.label(people, cameras=torch.tensor([0, 1, 0, 0]), epoch=0)
+        >>> labels.hard.tolist(), labels.class_weights  # one camera alone saw the second person
+        ([0, 0, 1, 1], tensor([0.5266, 0.0000]))
     """
 
     datamodule_needs = ("train_cameras", "paths")

@@ -26,6 +26,17 @@ class CAP(ProxyMemoryModule):
         kwargs: clustering and memory, see
             :class:`~lightning_reid.methods.proxy_memory.ProxyMemoryModule`; network and optimizer,
             see :class:`~lightning_reid.ReIDModule`.
+
+    Example:
+        >>> from lightning_reid.clustering import DensityClusterer
+        >>> clusterer = DensityClusterer(k1=2, k2=1, min_samples=2)
+        >>> method = CAP(clusterer=clusterer, backbone=torch.nn.Conv2d(3, 8, 5), weights=None)
+        >>> method.embed(torch.rand(2, 3, 64, 32)).shape
+        torch.Size([2, 8])
+        >>> people = torch.tensor([[1.0, 0.0], [0.8, 0.6], [-1.0, 0.0], [-0.8, -0.6]])
+        >>> labels = method.label(people, cameras=torch.tensor([0, 1, 0, 1]), epoch=0)
+        >>> labels.hard.tolist(), labels.proxies.tolist()
+        ([0, 0, 1, 1], [0, 1, 2, 3])
     """
 
     def __init__(

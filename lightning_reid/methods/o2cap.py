@@ -32,6 +32,15 @@ class O2CAP(ProxyMemoryModule):
         kwargs: further settings of clustering and memory, see
             :class:`~lightning_reid.methods.proxy_memory.ProxyMemoryModule`; network and optimizer,
             see :class:`~lightning_reid.ReIDModule`.
+
+    Example:
+        >>> method = O2CAP(backbone=torch.nn.Conv2d(3, 8, 5), weights=None, normalize_cameras=True)
+        >>> method.embed(torch.rand(2, 3, 64, 32)).shape
+        torch.Size([2, 8])
+        >>> method.clusterer.eps, method.num_positives, method.temperature
+        (0.5, 3, 0.07)
+        >>> [round(method.learning_rate_factor(epoch), 3) for epoch in (0, 10, 20, 40)]
+        [0.01, 1.0, 0.1, 0.01]
     """
 
     def __init__(

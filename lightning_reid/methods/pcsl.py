@@ -64,6 +64,20 @@ class PCSL(HeadModule):
         soft_weight: of the weighted cross-entropy.
         soft_triplet_weight: of the weighted triplet loss.
         kwargs: see :class:`~lightning_reid.ReIDModule`.
+
+    Raises:
+        InputError: if ``k``, ``bandwidth``, ``label_interval`` or ``kernel`` is out of its range;
+            in ``fit``, if the data has no labels within cameras.
+
+    Example:
+        >>> method = PCSL(k=1, soft_epoch=0, backbone=torch.nn.Conv2d(3, 8, 5), weights=None)
+        >>> people = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.8, 0.6], [0.6, 0.8]])
+        >>> cameras, known = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 2, 3])
+        >>> labels = method.label(people, cameras, epoch=0, known=known)
+        >>> labels.hard.tolist()  # four persons; the first
+        [0, 1, 2, 3]
+        >>> labels.soft.to_dense().argmax(1).tolist()  # is like the third, the second like the last
+        [2, 3, 0, 1]
     """
 
     supervision: ClassVar[Supervision] = "intra_camera"

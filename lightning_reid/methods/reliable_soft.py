@@ -68,6 +68,18 @@ class ReliableSoftLabels(HeadModule):
         milestones: epochs of a round after which the rate falls; none in PUL.
         weights: checkpoint of the source model. Others work, with a warning.
         kwargs: see :class:`~lightning_reid.ReIDModule`.
+
+    Raises:
+        InputError: if ``num_clusters``, ``epochs_per_round``, ``threshold``, ``label_temperature``,
+            ``center`` or ``select`` is out of its range.
+        NothingSelectedError: in ``fit``, if the first labelling selects no image.
+
+    Example:
+        >>> method = ReliableSoftLabels(backbone=torch.nn.Conv2d(3, 8, 5), weights=None)
+        >>> method.embed(torch.rand(2, 3, 64, 32)).shape
+        torch.Size([2, 8])
+        >>> [epoch for epoch in range(60) if method.labels_due(epoch, interval=1)]  # rounds of 20
+        [0, 20, 40]
     """
 
     datamodule_needs = ("train_cameras",)

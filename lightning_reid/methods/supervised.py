@@ -27,6 +27,17 @@ class Supervised(HeadModule):
         margin: of the triplets, in the Euclidean distance of pooled features; 0.3 in the paper.
         triplet_weight: of the triplet loss; 1 in the paper.
         kwargs: see :class:`~lightning_reid.ReIDModule`.
+
+    Raises:
+        InputError: in ``fit``, if the training images have no identities.
+
+    Example:
+        >>> method = Supervised(backbone=torch.nn.Conv2d(3, 8, 5), weights=None)
+        >>> method.embed(torch.rand(2, 3, 64, 32)).shape
+        torch.Size([2, 8])
+        >>> people, cameras = torch.rand(3, 8), torch.tensor([0, 1, 1])
+        >>> method.label(people, cameras, epoch=0, known=torch.tensor([5, 5, 6])).hard.tolist()
+        [5, 5, 6]
     """
 
     supervision: ClassVar[Supervision] = "full"

@@ -36,12 +36,25 @@ def build_backbone(
             cannot run without it (maxvit, inception_v3) and modules of the user's are left as
             they are.
 
+    Returns:
+        A module that maps images (B, 3, H, W) to features (B, C, h, w) or (B, C); its
+        ``num_features`` is C.
+
     Raises:
         FileNotFoundError: The weights file is not there.
         ImportError: timm or safetensors is needed and not installed.
         RuntimeError: Published weights could not be downloaded.
         ValueError: Unknown backbone, unfit weights, a last stride other than 1 or 2, or a module
             whose number of channels cannot be found.
+
+    Example:
+        >>> images = torch.rand(1, 3, 64, 32)
+        >>> build_backbone("resnet18", weights=None)(images).shape
+        torch.Size([1, 512, 4, 2])
+        >>> build_backbone("resnet18", weights=None, last_stride=2)(images).shape
+        torch.Size([1, 512, 2, 1])
+        >>> build_backbone(torch.nn.Conv2d(3, 8, 5), weights=None).num_features
+        8
     """
     if last_stride not in (1, 2):
         raise ValueError(f"last_stride must be 1 or 2, got {last_stride}")

@@ -31,6 +31,13 @@ class GroupBatchNorm(_BatchNorm):
 
     Raises:
         InputError: in training, if the batch cannot be divided so.
+
+    Example:
+        >>> values = torch.tensor([[0.0], [2.0], [10.0], [12.0]])  # two groups of two images
+        >>> GroupBatchNorm(1, samples_per_group=2)(values).flatten().round().tolist()
+        [-1.0, 1.0, -1.0, 1.0]
+        >>> GroupBatchNorm(1, samples_per_group=4)(values).flatten().sign().tolist()
+        [-1.0, -1.0, 1.0, 1.0]
     """
 
     def __init__(self, num_features: int, samples_per_group: int, **kwargs: Any) -> None:
@@ -106,6 +113,11 @@ def group_batch_norms(module: nn.Module, samples_per_group: int) -> nn.Module:
 
     Raises:
         InputError: for groups of fewer than two images.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.BatchNorm1d(2))
+        >>> group_batch_norms(network, samples_per_group=16)[1].samples_per_group
+        16
     """
     if samples_per_group < 2:
         raise InputError(f"samples_per_bn_group must be at least 2, not {samples_per_group}")
@@ -128,6 +140,10 @@ def divide_batch(batch_size: int, samples_per_group: int) -> tuple[int, int]:
 
     Raises:
         InputError: if the batch cannot be divided so.
+
+    Example:
+        >>> divide_batch(64, samples_per_group=16)  # four groups on this one device
+        (4, 1)
     """
     world_size = _world_size()
     if batch_size % samples_per_group == 0:

@@ -30,6 +30,12 @@ def reverse_gradient(values: Tensor, strength: float = 1.0) -> Tensor:
 
     Returns:
         ``values``.
+
+    Example:
+        >>> value = torch.tensor(3.0, requires_grad=True)
+        >>> (2 * reverse_gradient(value)).backward()
+        >>> value.grad  # without it 2
+        tensor(-2.)
     """
     return cast(Tensor, _Reversal.apply(values, strength))
 
@@ -46,6 +52,11 @@ class CameraDiscriminator(nn.Module):
         num_cameras: Number of cameras C.
         hidden: Width of the hidden layers; 100 in CALR.
         dropout: Probability of zeroing a value of the first hidden layer; 0.5 in CALR.
+
+    Example:
+        >>> discriminator = CameraDiscriminator(embedding_dim=8, num_cameras=6)
+        >>> discriminator(torch.rand(4, 8)).shape  # logits of six cameras for four images
+        torch.Size([4, 6])
     """
 
     def __init__(

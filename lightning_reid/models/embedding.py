@@ -33,6 +33,12 @@ class EmbeddingNetwork(nn.Module):
 
     Raises:
         ValueError: Unknown backbone, weights or pooling; see also `build_backbone`.
+
+    Example:
+        >>> network = EmbeddingNetwork(torch.nn.Conv2d(3, 8, 5), weights=None).eval()
+        >>> embeddings = network(torch.rand(2, 3, 64, 32))
+        >>> embeddings.shape, embeddings.norm(dim=1).round().tolist()
+        (torch.Size([2, 8]), [1.0, 1.0])
     """
 
     def __init__(

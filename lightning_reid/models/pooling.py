@@ -15,6 +15,11 @@ class GeneralizedMeanPool(nn.Module):
     Args:
         p: Initial exponent; 3 as in the paper.
         eps: Values of the map are raised to this at least; 1e-6 as in the paper's code.
+
+    Example:
+        >>> one_map = torch.tensor([[[[1.0, 2.0, 3.0]]]])
+        >>> [round(GeneralizedMeanPool(p)(one_map).item(), 2) for p in (1, 3, 10)]
+        [2.0, 2.29, 2.69]
     """
 
     def __init__(self, p: float = 3.0, eps: float = 1e-6) -> None:

@@ -34,6 +34,14 @@ class TrainedModel:
         size: height and width in pixels that images are resized to.
         source: the checkpoint, for messages.
         settings: of the network, as the checkpoint tells them.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from lightning_reid.models import EmbeddingNetwork
+        >>> network = EmbeddingNetwork(torch.nn.Conv2d(3, 8, 5), weights=None).eval()
+        >>> model = TrainedModel(network, size=(64, 32), source=Path("mine"), settings={})
+        >>> model.network.embedding_dim, len(model.fingerprint)
+        (8, 32)
     """
 
     network: EmbeddingNetwork

@@ -49,6 +49,12 @@ class LoadReport:
         unused: Names (the source's) of the tensors that the backbone lacks, such as heads.
         mismatched: "name: shape in the source, shape in the backbone" of tensors that share a
             name only; they keep the backbone's values.
+
+    Example:
+        >>> report = LoadReport("people.pth", ("weight",), ("bias",), unused=(), mismatched=())
+        >>> print(report)
+        weights from people.pth: 1 tensors loaded
+          missing in the source (1): bias
     """
 
     source: str
@@ -79,12 +85,25 @@ def load_weights(backbone: nn.Module, weights: str | Path, name: str) -> LoadRep
             "IMAGENET1K_V1", a tag of timm's, or "DEFAULT".
         name: The backbone's name, which published weights are looked up by.
 
+    Returns:
+        What was loaded and what was left over.
+
     Raises:
         FileNotFoundError: There is no such file.
         ImportError: timm or safetensors is needed and not installed.
         RuntimeError: Published weights could not be downloaded; the message says what to do.
         ValueError: Unknown name, not a checkpoint, or less than 90 % of the backbone's
             floating-point tensors are in it (not counting IBN layers).
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> trained, backbone = torch.nn.Conv2d(3, 8, 5), torch.nn.Conv2d(3, 8, 5)
+        >>> with TemporaryDirectory() as folder:
+        ...     saved = {f"module.backbone.{k}": v for k, v in trained.state_dict().items()}
+        ...     torch.save(saved, f"{folder}/people.pth")
+        ...     report = load_weights(backbone, f"{folder}/people.pth", "my convolution")
+        >>> report.loaded, torch.equal(backbone.weight, trained.weight)
+        (('weight', 'bias'), True)
     """
     trunk = backbone.trunk if isinstance(backbone, Backbone) else backbone
     if is_checkpoint_path(weights):

@@ -1,6 +1,6 @@
 """What people look at."""
 
-from lightning_reid.report.attention import attention_maps, draw_attention
+from lightning_reid.report.attention import Attended, attention_maps, draw_attention
 from lightning_reid.report.curves import draw_cmc, draw_labellings, draw_over_epochs
 from lightning_reid.report.embedding_map import (
     draw_map_by_camera,
@@ -13,6 +13,7 @@ from lightning_reid.report.ranking import draw_rankings, rank_gallery
 from lightning_reid.report.summary import print_summary
 
 __all__ = [
+    "Attended",
     "attention_maps",
     "choose_clusters",
     "draw_attention",

@@ -25,6 +25,11 @@ class Attended(NamedTuple):
         path: image file.
         attention: ``(h, w)``; the smallest value is dark, the largest bright.
         caption: above it.
+
+    Example:
+        >>> attended = Attended("gate/1.jpg", attention=np.array([[0.1], [0.7]]), caption="gate")
+        >>> int(attended.attention.argmax())  # the lower half
+        1
     """
 
     path: str
@@ -45,6 +50,12 @@ def attention_maps(network: EmbeddingNetwork, images: Tensor) -> Tensor | None:
 
     Returns:
         ``(B, h, w)``; None if the backbone gives no map of more than one cell.
+
+    Example:
+        >>> from lightning_reid.models import EmbeddingNetwork
+        >>> network = EmbeddingNetwork(torch.nn.Conv2d(3, 8, 5, stride=4), weights=None).eval()
+        >>> attention_maps(network, torch.rand(2, 3, 65, 33)).shape
+        torch.Size([2, 16, 8])
     """
     with torch.no_grad():
         maps = network.backbone(images.contiguous(memory_format=torch.channels_last))
@@ -67,6 +78,15 @@ def draw_attention(rows: Mapping[str, Sequence[Attended]]) -> Image.Image:
 
     Args:
         rows: images by the heading of their row.
+
+    Returns:
+        An RGB image; where a file cannot be read it says so.
+
+    Example:
+        >>> attention = np.array([[0.1], [0.7]], dtype=np.float32)  # more from the lower half
+        >>> picture = draw_attention({"two queries": [Attended("1.jpg", attention)] * 2})
+        >>> picture.mode, picture.width > 4 * 56
+        ('RGB', True)
     """
     return draw_rows(
         [

@@ -38,6 +38,15 @@ def draw_cmc(curves: Mapping[str, Numbers]) -> Figure:
 
     Args:
         curves: ``(K,)`` shares for ranks 1 to K, by name.
+
+    Returns:
+        A ``Figure`` of matplotlib that belongs to no window; ``savefig`` writes it.
+
+    Example:
+        >>> figure = draw_cmc({"all cameras": np.array([0.5, 0.75, 1.0])})
+        >>> axes = figure.axes[0]
+        >>> axes.get_xlabel(), axes.get_legend().get_texts()[0].get_text()
+        ('rank', 'all cameras: 50.0 % at rank 1')
     """
     figure = new_figure(6, 4)
     axes = figure.add_subplot()
@@ -61,6 +70,15 @@ def draw_over_epochs(curves: Mapping[str, Sequence[tuple[float, float]]], title:
     Args:
         curves: (epoch, share) by name.
         title: what the shares are.
+
+    Returns:
+        A ``Figure`` of matplotlib that belongs to no window; ``savefig`` writes it.
+
+    Example:
+        >>> figure = draw_over_epochs({"mAP": [(0, 0.25), (10, 0.75)]}, "test set")
+        >>> axes = figure.axes[0]
+        >>> axes.get_ylabel(), axes.get_legend().get_texts()[0].get_text()
+        ('test set, %', 'mAP: 75.0 %')
     """
     figure = new_figure(6, 4)
     axes = figure.add_subplot()
@@ -81,6 +99,15 @@ def draw_labellings(history: Sequence[Mapping[str, float]]) -> Figure:
 
     Args:
         history: what :class:`~lightning_reid.PseudoLabelCallback` keeps; oldest first.
+
+    Returns:
+        A ``Figure`` of matplotlib that belongs to no window; ``savefig`` writes it.
+
+    Example:
+        >>> names = ("labels/clusters", "labels/outlier_share", "labels/stability")
+        >>> history = [{"epoch": epoch, **dict.fromkeys(names, 0.5)} for epoch in range(3)]
+        >>> [axes.get_ylabel().split(",")[0] for axes in draw_labellings(history).axes]
+        ['clusters', 'outliers', 'churn']
     """
     epochs = [row["epoch"] for row in history]
     panels = {

@@ -55,6 +55,12 @@ def embedding_map(features: Floats, seed: int = 0) -> Floats:
 
     Returns:
         ``(N, 2)``.
+
+    Example:
+        >>> features = np.array([[0, 0, 1], [0, 0, 1], [9, 0, 1]], dtype=np.float32)
+        >>> near, same, far = embedding_map(features)
+        >>> round(float(abs(near - same).sum()), 3), round(float(abs(near - far).sum()), 3)
+        (0.0, 9.0)
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
@@ -78,6 +84,15 @@ def draw_map_by_camera(points: Floats, cameras: Integers, names: Sequence[str]) 
         points: ``(N, 2)``.
         cameras: ``(N,)``.
         names: by camera number.
+
+    Returns:
+        A ``Figure`` of matplotlib that belongs to no window; ``savefig`` writes it.
+
+    Example:
+        >>> points, cameras = np.array([[0.0, 0.0], [0.1, 0.0], [9.0, 0.0]]), np.array([0, 1, 0])
+        >>> figure = draw_map_by_camera(points, cameras, names=["gate", "hall"])
+        >>> figure.axes[0].get_xlabel(), len(figure.axes[0].collections)  # a look for each camera
+        ('3 images', 2)
     """
     figure = new_figure(7, 5.5)
     axes = _plane(figure)
@@ -92,6 +107,14 @@ def draw_map_by_cluster(points: Floats, labels: Integers) -> Figure:
     Args:
         points: ``(N, 2)``.
         labels: ``(N,)``, -1 for outliers.
+
+    Returns:
+        A ``Figure`` of matplotlib that belongs to no window; ``savefig`` writes it.
+
+    Example:
+        >>> points, labels = np.random.default_rng(0).random((5, 2)), np.array([0, 0, 1, 1, -1])
+        >>> draw_map_by_cluster(points, labels).axes[0].get_xlabel()
+        'clusters: 2, images in them: 4, outliers: 1'
     """
     figure = new_figure(7, 5.5)
     axes = _plane(figure)
@@ -101,7 +124,8 @@ def draw_map_by_cluster(points: Floats, labels: Integers) -> Figure:
     _, group, sizes = np.unique(labels[~outlier], return_inverse=True, return_counts=True)
     by_size = np.argsort(np.argsort(-sizes, kind="stable"))
     _scatter(axes, points[~outlier], by_size[group])
-    axes.set_xlabel(f"{len(sizes)} clusters of {(~outlier).sum()} images, {outlier.sum()} outliers")
+    inside, outside = (~outlier).sum(), outlier.sum()
+    axes.set_xlabel(f"clusters: {len(sizes)}, images in them: {inside}, outliers: {outside}")
     return figure
 
 

@@ -27,6 +27,15 @@ def draw_heat_map(
         table: ``(A, B)`` shares; grey where there is no number.
         rows: names of the A query cameras.
         columns: names of the B gallery cameras.
+
+    Returns:
+        A ``Figure`` of matplotlib that belongs to no window; ``savefig`` writes it.
+
+    Example:
+        >>> shares = np.array([[np.nan, 0.8], [0.6, np.nan]])  # nobody is sought in the own camera
+        >>> figure = draw_heat_map(shares, rows=["gate", "hall"], columns=["gate", "hall"])
+        >>> [text.get_text() for text in figure.axes[0].texts]
+        ['80', '60']
     """
     import matplotlib
 

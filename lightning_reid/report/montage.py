@@ -74,6 +74,16 @@ def choose_clusters(
         num_each: clusters of each kind.
         num_images: images of each cluster: of the loosest evenly from its centre outwards, of the
             others evenly by camera.
+
+    Returns:
+        Of each kind so many, fewer where there are not as many; none without a cluster.
+
+    Example:
+        >>> labels, cameras = np.array([0, 0, 0, 1, 1, -1]), np.array([0, 0, 0, 0, 1, 1])
+        >>> features = np.eye(6, dtype=np.float32)
+        >>> chosen = choose_clusters(labels, cameras, np.arange(6), features, num_each=1)
+        >>> [(cluster.reason, cluster.members.tolist(), cluster.num_cameras) for cluster in chosen]
+        [('largest', [0, 1, 2], 1), ('most cameras', [3, 4], 2)]
     """
     inlier = labels >= 0
     if not inlier.any():
@@ -117,6 +127,17 @@ def draw_montage(
         paths: N image files.
         cameras: ``(N,)``.
         camera_names: by camera number, written above the images.
+
+    Returns:
+        An RGB image; where a file cannot be read it says so.
+
+    Example:
+        >>> labels, cameras = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
+        >>> chosen = choose_clusters(labels, cameras, np.arange(4), np.eye(4, dtype=np.float32))
+        >>> paths = ["gate/1.jpg", "hall/1.jpg", "gate/2.jpg", "hall/2.jpg"]
+        >>> one, two = (draw_montage(chosen[:n], paths, cameras, ["gate", "hall"]) for n in (1, 2))
+        >>> one.width == two.width, one.height < two.height  # a row for each cluster
+        (True, True)
     """
     rows = []
     for cluster in chosen:

@@ -80,6 +80,22 @@ def rank_gallery(
         chosen: positions among the queries; each must have a match.
         num_results: gallery images to keep.
         cross_camera_only: leave out all gallery images of the query's camera.
+
+    Returns:
+        For each chosen query what was found, in their order.
+
+    Raises:
+        IndexError: if one of them has no match.
+
+    Example:
+        >>> from lightning_reid.metrics import Collected, query_scores
+        >>> positions = torch.tensor([[0.0], [1.0], [2.0]])  # a query, somebody else, a match
+        >>> people, cameras = torch.tensor([7, 8, 7]), torch.tensor([0, 1, 1])
+        >>> is_query = torch.tensor([True, False, False])
+        >>> seen = Collected(positions, people, cameras, is_query, torch.arange(3))
+        >>> (ranking,) = rank_gallery(seen, query_scores(*seen.sides()), np.array([0]))
+        >>> ranking.nearest, ranking.first_match, ranking.rank
+        ([1, 2], 2, 2)
     """
     queries, gallery = seen.is_query.nonzero()[:, 0], (~seen.is_query).nonzero()[:, 0]
     rankings = []
@@ -119,6 +135,20 @@ def draw_rankings(
         cameras: ``(N,)`` of all images.
         paths: N image files.
         camera_names: by camera number, written above the images.
+
+    Returns:
+        An RGB image; where a file cannot be read it says so.
+
+    Example:
+        >>> from lightning_reid.metrics import Collected, query_scores
+        >>> positions, people = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([7, 8, 7])
+        >>> cameras, is_query = torch.tensor([0, 1, 1]), torch.tensor([True, False, False])
+        >>> seen = Collected(positions, people, cameras, is_query, torch.arange(3))
+        >>> rankings = rank_gallery(seen, query_scores(*seen.sides()), np.array([0]))
+        >>> paths = ["gate/1.jpg", "hall/1.jpg", "hall/2.jpg"]
+        >>> picture = draw_rankings(rankings, people, cameras, paths, ["gate", "hall"])
+        >>> picture.mode, picture.width > 3 * 56  # a query and two gallery images side by side
+        ('RGB', True)
     """
 
     def tile(position: int, frame: Frame, before: str = "") -> Tile:

@@ -39,6 +39,18 @@ def print_summary(
             ``..._high`` if they were asked for; may be empty.
         history: statistics of every labelling, oldest first; may be empty.
         folder: of the run.
+
+    Example:
+        >>> from pathlib import Path
+        >>> after, folder = {"test/mAP": 0.827}, Path("runs/demo")
+        >>> print_summary({}, after, history=[], folder=folder)  # doctest: +NORMALIZE_WHITESPACE
+            Retrieval
+        ┏━━━━━━┳━━━━━━━━━┓
+        ┃ test ┃ trained ┃
+        ┡━━━━━━╇━━━━━━━━━┩
+        │ mAP  │ 82.7 %  │
+        └──────┴─────────┘
+        Everything of this run is in runs/demo
     """
     console = Console()
     if after:

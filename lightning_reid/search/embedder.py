@@ -48,6 +48,21 @@ class Embedder:
             fewer for few images.
         on_error: ``"stop"`` raises an error for an image that cannot be read; ``"skip"`` leaves it
             out and warns.
+
+    Raises:
+        InputError: if a number is out of its range or the device cannot be used.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from PIL import Image
+        >>> from lightning_reid.models import EmbeddingNetwork
+        >>> network = EmbeddingNetwork(torch.nn.Conv2d(3, 8, 5), weights=None).eval()
+        >>> embedder = Embedder(TrainedModel(network, (64, 32), Path("mine"), {}), device="cpu")
+        >>> with TemporaryDirectory() as folder:
+        ...     Image.effect_noise((32, 64), 9).save(f"{folder}/1.png")
+        ...     print(embedder.all([f"{folder}/1.png"]).vectors.shape)
+        (1, 8)
     """
 
     def __init__(

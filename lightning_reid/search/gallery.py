@@ -33,6 +33,11 @@ class Match(NamedTuple):
         path: absolute.
         similarity: cosine, from -1 to 1.
         camera: empty where unknown.
+
+    Example:
+        >>> found = [Match("hall/1.jpg", 0.91, "hall"), Match("gate/2.jpg", 0.42, "gate")]
+        >>> [match.path for match in found if match.similarity > 0.5]
+        ['hall/1.jpg']
     """
 
     path: str
@@ -47,6 +52,11 @@ class Change(NamedTuple):
         embedded: images that were new or had changed.
         removed: images that were taken out.
         unreadable: images that were left out, as they could not be read.
+
+    Example:
+        >>> change = Change(embedded=12, removed=1, unreadable=0)
+        >>> change.embedded - change.removed  # images more than before
+        11
     """
 
     embedded: int
@@ -68,6 +78,23 @@ class Gallery:
 
     Raises:
         InputError: if the index there is damaged or was built by another model.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from PIL import Image
+        >>> from lightning_reid.models import EmbeddingNetwork
+        >>> network = EmbeddingNetwork(torch.nn.Conv2d(3, 8, 5), weights=None).eval()
+        >>> embedder = Embedder(TrainedModel(network, (64, 32), Path("mine"), {}), device="cpu")
+        >>> with TemporaryDirectory() as folder:
+        ...     for number in (1, 2):
+        ...         Image.effect_noise((32, 64), 9).save(f"{folder}/{number}.png")
+        ...     gallery = Gallery(embedder, f"{folder}/index")
+        ...     print(gallery.add(folder))
+        ...     match, other = gallery.search(f"{folder}/2.png")
+        Change(embedded=2, removed=0, unreadable=0)
+        >>> Path(match.path).name, round(match.similarity, 3)  # it finds itself
+        ('2.png', 1.0)
     """
 
     def __init__(self, embedder: Embedder, folder: str | Path, rebuild: bool = False) -> None:

@@ -90,9 +90,9 @@ def test_hundreds_of_cameras_are_not_listed():
 @pytest.mark.parametrize(
     ("labels", "grey", "caption"),
     [
-        ([0, 0, 1, -1, -1, -1], 3, "2 clusters of 3 images, 3 outliers"),
-        ([-1] * 6, 6, "0 clusters of 0 images, 6 outliers"),
-        ([4] * 6, 0, "1 clusters of 6 images, 0 outliers"),
+        ([0, 0, 1, -1, -1, -1], 3, "clusters: 2, images in them: 3, outliers: 3"),
+        ([-1] * 6, 6, "clusters: 0, images in them: 0, outliers: 6"),
+        ([4] * 6, 0, "clusters: 1, images in them: 6, outliers: 0"),
     ],
 )
 def test_outliers_are_grey(labels, grey, caption):
