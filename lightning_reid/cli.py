@@ -40,7 +40,6 @@ from lightning_reid.methods import ReIDModule
 from lightning_reid.models.checkpoint_files import read_checkpoint
 from lightning_reid.option_errors import BriefParser
 from lightning_reid.report import print_summary
-from lightning_reid.report.page import PAGE
 from lightning_reid.report.tables import read_retrieval
 from lightning_reid.run_folder import LAST, RunFolder
 from lightning_reid.whole_files import whole_file
@@ -81,6 +80,7 @@ class ReIDCLI(LightningCLI):
             self.subcommand or "fit",
             config.run_dir or f"runs/{model}_{data}",
             config.get("ckpt_path"),
+            [str(file) for file in config.get("config") or []],
         )
         settings = config.model.init_args
         self.weights = settings.get("weights")
@@ -120,7 +120,10 @@ class ReIDCLI(LightningCLI):
         callbacks = self._get(self.config_init, "trainer")["callbacks"] or []
         settings["callbacks"] = [*(callbacks if isinstance(callbacks, list) else [callbacks])]
         if self._shows_progress(settings["callbacks"]):
-            settings["callbacks"].append(progress_display())
+            bars = self._get(self.config_init, "trainer")["enable_progress_bar"] is not False
+            display = progress_display(bars)
+            settings["callbacks"].append(display)
+            settings["enable_progress_bar"] = isinstance(display, ProgressBar)
         if self.subcommand == "fit":
             settings["callbacks"].append(HowToGoOn(self.folder.path))
         trainer = super().instantiate_trainer(**settings)
@@ -131,8 +134,7 @@ class ReIDCLI(LightningCLI):
     def _shows_progress(self, callbacks: list[pl.Callback]) -> bool:
         """Whether it is left to this command line how."""
         given = self._get(self.config_init, "trainer")
-        wanted = given["enable_progress_bar"] is not False and not given["barebones"]
-        return wanted and not any(isinstance(c, ProgressBar) for c in callbacks)
+        return not given["barebones"] and not any(isinstance(c, ProgressBar) for c in callbacks)
 
     def before_fit(self) -> None:
         """Measure the untrained network, for comparison."""
@@ -156,17 +158,32 @@ class ReIDCLI(LightningCLI):
         after = self._test("trained") if self._evaluates() else {}
         print_summary(self.before, after, label_history(self.trainer), self.folder.path)
 
+    def before_validate(self) -> None:
+        """Leave the table to this class; Lightning's has sixteen digits."""
+        self.config_init["validate"]["verbose"] = False
+
+    def before_test(self) -> None:
+        """As for ``validate``."""
+        self.config_init["test"]["verbose"] = False
+
     def after_validate(self) -> None:
-        """Say where to look."""
-        self._tell_page()
+        """Print the results."""
+        self._print_results(getattr(self.datamodule, "validation_name", "val"))
 
     def after_test(self) -> None:
-        """Say where to look."""
-        self._tell_page()
+        """Print the results."""
+        self._print_results("test")
 
-    def _tell_page(self) -> None:
-        if (self.folder.path / PAGE).is_file():
-            rank_zero_info(f"To look at: {self.folder.path / PAGE}")
+    def _print_results(self, name: str) -> None:
+        if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        logged = {key: float(value) for key, value in self.trainer.callback_metrics.items()}
+        results = {
+            f"test/{key.removeprefix(f'{name}/')}": value
+            for key, value in logged.items()
+            if key.startswith(f"{name}/")
+        }
+        print_summary({}, results, [], self.folder.path)
 
     def _tell_if_nothing_was_trained(self) -> None:
         """Of a run that had finished."""
@@ -243,8 +260,11 @@ class SaveConfig(SaveConfigCallback):
             return
         folder = Path(trainer.log_dir or trainer.default_root_dir)  # asks all ranks
         if trainer.is_global_zero:
+            config = self.config.clone()
+            if trainer.state.fn == "fit":
+                config.ckpt_path = None  # to repeat the run is to begin it again
             with whole_file(folder / self.config_filename) as stream:
-                stream.write(self.parser.dump(self.config, skip_none=False).encode())
+                stream.write(self.parser.dump(config, skip_none=False).encode())
         self.already_saved = True
 
 
@@ -305,6 +325,11 @@ def run_command_line(args: ArgsType = None) -> ReIDCLI | int:
     """
     # Lightning's own business with the newest torch
     warnings.filterwarnings("ignore", ".*LeafSpec.*")
+    # it is a run's own folder, and its own checkpoint that is gone on from
+    warnings.filterwarnings("ignore", "The dirpath has changed")
+    warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+    # small runs are fine
+    warnings.filterwarnings("ignore", "The number of training batches .* is smaller than")
     # statistics of the labels are the same in every process
     warnings.filterwarnings("ignore", r".*self\.log\('(labels|diagnostics)/.*sync_dist")
     given = sys.argv[1:] if args is None else args

@@ -39,8 +39,10 @@ def config_file(name: str) -> Path:
         if (file := folder / f"{name}.yaml").is_file():
             return file
     names = sorted(config_names())
-    near = get_close_matches(name, names) or [n for n in names if "/" not in n]
-    raise InputError(f"no config {name!r}: neither a file nor one of {', '.join(near)}")
+    if near := get_close_matches(name, names):
+        raise InputError(f"no config {name!r}; did you mean {' or '.join(near)}?")
+    short = ", ".join(n for n in names if "/" not in n)
+    raise InputError(f"no config {name!r}: neither a file nor one of {short}")
 
 
 def config_names() -> list[str]:

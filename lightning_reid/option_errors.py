@@ -23,6 +23,7 @@ _UNKNOWN = re.compile(r"Option '(.+?)' is not accepted")
 _REQUIRED = re.compile(r"the following arguments are required: (.+)")
 _NO_CLASS = re.compile(r"Expected a dot import path string: (.+)")
 _EXPECTED = re.compile(r"Expected a <class '(.+?)'>(?:\. Got value: (.*))?")
+_SIZE = re.compile(r"Expected a .*tuple.*\. Got value: (.*)")
 _GIVEN = re.compile(r"Given value: (.+)")
 _TYPES = re.compile(r"<class '(lightning_reid\..+?)'>")
 _UNRECOGNIZED = re.compile(r"unrecognized arguments: (.+)")
@@ -113,6 +114,8 @@ class _Wrong:
             names = sorted({cls.__name__ for base in bases for cls in _subclasses(base)})
             guess = _guess(found[1], names, "") or f"; there are {', '.join(names)}"
             return f"{option}: there is no class {found[1]}{guess}"
+        if self.keys[-1] == "size" and (found := _SIZE.search(text)):
+            return f"{option}: expected [height,width], such as [256,128], not {found[1]}"
         tried = [(kind, value) for kind, value in _EXPECTED.findall(text) if kind != "NoneType"]
         values = [value for _, value in tried if value] + _GIVEN.findall(text)
         if not tried or not values:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from lightning_reid.errors import InputError
 from lightning_reid.lightning import rank_zero_warn
 
 LAST = Path("checkpoints", "last.ckpt")
+CONFIG = "config.yaml"
 
 _LITTLE = 4096  # bytes; an empty file fits on a full disk
 
@@ -28,7 +30,13 @@ class RunFolder:
     checkpoint: Path | None = None
 
     @classmethod
-    def choose(cls, command: str, wanted: str | Path, checkpoint: str | None) -> RunFolder:
+    def choose(
+        cls,
+        command: str,
+        wanted: str | Path,
+        checkpoint: str | None,
+        configs: Sequence[str | Path] = (),
+    ) -> RunFolder:
         """Find the folder for a command.
 
         A ``fit`` from scratch gets ``wanted`` or, if a run that finished an epoch is there,
@@ -40,7 +48,9 @@ class RunFolder:
         Args:
             command: ``fit``, ``test``, ...
             wanted: folder that the user asked for.
-            checkpoint: a file, ``"last"`` (of the newest run called ``wanted``), or None.
+            checkpoint: a file, the folder of a run, ``"last"``, or None. ``"last"`` is that of the
+                run whose ``config.yaml`` was given, else of the newest run called ``wanted``.
+            configs: files that the settings were read from.
 
         Raises:
             FileNotFoundError: if there is no such checkpoint.
@@ -50,13 +60,17 @@ class RunFolder:
         if checkpoint is None:
             # a network as it begins, whose results must not replace those of a trained one
             return cls(_first_free(wanted) if command == "fit" else wanted / f"{command}_untrained")
-        if checkpoint == "last":
+        if checkpoint == "last" and (own := _own_run(configs)):
+            file = own / LAST
+        elif checkpoint == "last":
             if command == "fit" and (begun := _begun(wanted)):
                 rank_zero_warn(f"{begun} was interrupted before its first checkpoint: begun again")
                 return cls(begun)
             file = _newest_checkpoint(wanted)
         else:
             file = Path(checkpoint).resolve()
+            if file.is_dir():
+                file /= LAST
             if not file.is_file():
                 raise FileNotFoundError(f"no checkpoint {file}")
         in_run = file.parent.name == LAST.parent.name
@@ -89,6 +103,12 @@ def _why_unwritable(folder: Path) -> str | None:
 def _existing(folder: Path) -> Path:
     """A folder, or the nearest one above it that is there."""
     return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def _own_run(configs: Sequence[str | Path]) -> Path | None:
+    """The run whose settings were given, if it has a checkpoint."""
+    folders = [Path(c).resolve().parent for c in configs if Path(c).name == CONFIG]
+    return next((folder for folder in reversed(folders) if (folder / LAST).is_file()), None)
 
 
 def _begun(wanted: Path) -> Path | None:

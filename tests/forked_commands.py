@@ -55,7 +55,8 @@ def run_forked(arguments, log, kill_after=None, kill_at=None, limit=300, hash_se
     if not hasattr(os, "fork"):
         pytest.skip("needs fork")
     server = _server(hash_seed)
-    order = {"arguments": arguments, "log": str(log), "after": kill_after, "at": kill_at}
+    order = {"arguments": arguments, "log": str(log), "folder": str(Path.cwd())}
+    order |= {"after": kill_after, "at": kill_at}
     server.stdin.write(json.dumps({**order, "limit": limit}) + "\n")
     server.stdin.flush()
     answer = json.loads(server.stdout.readline())
@@ -101,6 +102,7 @@ def _become_command(order):
     nothing = os.open(os.devnull, os.O_RDONLY)
     for ours, theirs in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(ours, theirs)
+    os.chdir(order["folder"])
     sys.argv = ["lightning-reid", *order["arguments"]]
     if order["at"] is not None:
         prepare(*order["at"])

@@ -37,9 +37,9 @@ def test_every_config_has_a_name():
 
 
 def test_a_name_that_is_none_tells_those_like_it():
-    with pytest.raises(InputError, match=r"no config 'o2cpa'.*o2cap"):
+    with pytest.raises(InputError, match=r"no config 'o2cpa'; did you mean o2cap\?$"):
         config_file("o2cpa")
-    with pytest.raises(InputError, match="demo"):
+    with pytest.raises(InputError, match=r"no config 'xyz': neither a file nor one of .*demo"):
         config_file("xyz")
 
 

@@ -68,6 +68,27 @@ def test_a_folder_has_one_spelling(tmp_path, monkeypatch):
         assert RunFolder.choose("fit", spelling, "last").path == run
 
 
+def test_the_settings_of_a_run_tell_it(tmp_path):
+    first, newest = finished(tmp_path / "run"), finished(tmp_path / "run-2")
+    for folder in (first, newest, tmp_path):
+        (folder / "config.yaml").touch()
+
+    def chosen(*configs):
+        return RunFolder.choose("test", tmp_path / "run", "last", configs).path.parent
+
+    assert chosen(first / "config.yaml") == first
+    assert chosen(newest / "config.yaml", "mine.yaml") == newest
+    assert chosen(tmp_path / "config.yaml") == newest  # is no run
+    assert RunFolder.choose("fit", "other", "last", [first / "config.yaml"]).path == first
+
+
+def test_a_run_may_stand_for_its_checkpoint(tmp_path):
+    run = finished(tmp_path / "run")
+    assert RunFolder.choose("test", "other", str(run)).checkpoint == run / "checkpoints/last.ckpt"
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        RunFolder.choose("test", "other", str(tmp_path))
+
+
 def test_a_checkpoint_from_elsewhere_is_only_read(tmp_path):
     file = tmp_path / "downloaded.ckpt"
     file.touch()

@@ -43,6 +43,10 @@ class PseudoLabelCallback(pl.Callback):
     data module's batches have a ``"label"``, ``label`` is given those of all images as a fourth
     argument.
 
+    A resumed run goes on with the labels of its checkpoint. A module whose ``remembers`` is not
+    true is given them once more, with features of the present weights: what it made of them is the
+    same as before, if labels are made after every epoch.
+
     Every epoch begins with torch's random numbers seeded anew, from (seed, epoch, rank), so that a
     resumed run equals one that was not interrupted.
 
@@ -115,8 +119,19 @@ class PseudoLabelCallback(pl.Callback):
                     f"has {count}; go on with the same data, or start from its weights"
                 )
             datamodule.assign(self.labels)
+            self._adopt_again(trainer, pl_module)
             return
         _write(trainer, self.refresh(trainer, pl_module, epoch=0))
+
+    @torch.no_grad()
+    def _adopt_again(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let a module that does not remember what it made of the labels make it again."""
+        if getattr(pl_module, "remembers", False) or self.labels is None:
+            return
+        # the weights are those that the labels were made with, and so are the features
+        loader = _datamodule(trainer).label_dataloader()
+        extracted = extract_features(trainer, pl_module, loader)
+        pl_module.adopt(self.labels, extracted.features)  # type: ignore[operator]
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin every epoch with random numbers of its own: a resumed run draws them again."""

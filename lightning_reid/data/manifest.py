@@ -139,7 +139,7 @@ def _positions(table: Table, columns: Mapping[str, str]) -> tuple[dict[str, int]
         if wanted not in there and (name in _NEEDED or name in columns):
             raise InputError(
                 f"{table.name} has no column {wanted!r}; its columns are {', '.join(there)}. Say "
-                f'which one holds the {name}: --data.columns "{{{name}: ...}}"'
+                f'which one holds the {name}: columns "{{{name}: ...}}"'
             )
     ours = {name: there[wanted] for name, wanted in theirs.items() if wanted in there}
     further = {name: i for name, i in there.items() if i not in ours.values()}

@@ -73,8 +73,9 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
             else 0.
 
     Raises:
-        InputError: if ``cache``, ``on_error`` or ``within_camera`` is none of its values; in
-            ``setup``, if a split has no images or no query has a match in another camera.
+        InputError: if ``size`` is no height and width, or ``cache``, ``on_error`` or
+            ``within_camera`` none of its values; in ``setup``, if a split has no images or no query
+            has a match in another camera.
 
     Example:
         >>> from lightning_reid.data import Sample
@@ -105,6 +106,10 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         seed: int | None = None,
     ) -> None:
         super().__init__()
+        if np.shape(size) != (2,) or min(size) < 1:
+            raise InputError(
+                f"size must be height and width in pixels, each at least 1, not {size}"
+            )
         if cache is not None:
             require_one_of("cache", cache, ("ram",))
         require_one_of("on_error", on_error, ("stop", "skip"))

@@ -62,9 +62,11 @@ def run(arguments: Sequence[str]) -> int:
     parser = _parser()
     config = parser.parse_args(with_named_configs(list(_without_ignored(arguments))))
     datamodule = parser.instantiate_classes(config).data
-    folder = _free_folder(_wanted_folder(config, datamodule))
     inspection = inspect(datamodule, config.near, config.num_workers)
-    write_inspection(inspection, folder)
+    folder = None
+    if len(inspection.data.listing.samples):
+        folder = _free_folder(_wanted_folder(config, datamodule))
+        write_inspection(inspection, folder)
     print_inspection(inspection, folder)
     return 0 if inspection.works else 1
 
@@ -88,7 +90,8 @@ def _parser() -> LightningArgumentParser:
         type=str | None,
         default=None,
         help="Folder for check.json, check.csv (a line for every image) and pictures/cameras; a "
-        "number is added if it is taken. Default: check in run_dir, or runs/check_<data>",
+        "number is added if it is taken; nothing is written where there are no images. Default: "
+        "check in run_dir, or runs/check_<data>",
     )
     parser.add_argument(
         "--run_dir",

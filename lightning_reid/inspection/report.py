@@ -36,24 +36,23 @@ _ROWS = {
 _INDENT = " " * 9
 
 
-def print_inspection(inspection: Inspection, folder: Path) -> None:
+def print_inspection(inspection: Inspection, folder: Path | None = None) -> None:
     """Tables, then findings in words, then whether training can start.
 
     Args:
         inspection: what to print.
-        folder: where the rest of it was written.
+        folder: where the rest of it was written; None: nowhere.
 
     Example:
         >>> from contextlib import redirect_stdout
         >>> from io import StringIO
-        >>> from pathlib import Path
         >>> from tempfile import TemporaryDirectory
         >>> from lightning_reid.datamodules import Market1501
         >>> from lightning_reid.inspection import inspect
         >>> printed = StringIO()
         >>> with TemporaryDirectory() as folder, redirect_stdout(printed):
-        ...     print_inspection(inspect(Market1501(folder), num_workers=0), Path("runs/check"))
-        >>> print(printed.getvalue().splitlines()[-2])  # the verdict on an empty folder
+        ...     print_inspection(inspect(Market1501(folder), num_workers=0))
+        >>> print(printed.getvalue().splitlines()[-1])  # the verdict on an empty folder
         1 error, 0 warnings, 1 note: training or testing could not work.
     """
     # names of cameras and files are no markup
@@ -71,7 +70,8 @@ def print_inspection(inspection: Inspection, folder: Path) -> None:
     )
     console.print()
     console.print(f"{told}: {verdict}.")
-    console.print(f"Cameras in pictures, images line by line: {folder}", soft_wrap=True)
+    if folder is not None:
+        console.print(f"Cameras in pictures, images line by line: {folder}", soft_wrap=True)
 
 
 def write_inspection(inspection: Inspection, folder: Path) -> None:

@@ -363,6 +363,17 @@ class ReIDModule(pl.LightningModule, ABC):
     def load_training_state(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`training_state` gave."""
 
+    @property
+    def remembers(self) -> bool:
+        """Whether a checkpoint brings back what :meth:`adopt` made.
+
+        So it is where a method has a :meth:`training_state` or :meth:`load_training_state` of its
+        own; otherwise a resumed run adopts its labels anew.
+        """
+        own, base = type(self), ReIDModule
+        kept = own.training_state is not base.training_state
+        return kept or own.load_training_state is not base.load_training_state
+
     def current_labels(self) -> PseudoLabels:
         """The labels in use.
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
+from torchmetrics.utilities import dim_zero_cat, rank_zero_warn
 
 from lightning_reid.clustering.normalization import camera_normalize
 from lightning_reid.metrics.collected import Collected
@@ -134,9 +134,14 @@ class RetrievalMetrics(Metric):
         return Collected(*(getattr(self, field.name)[0] for field in fields(Collected)))
 
     def compute(self) -> dict[str, float]:
-        """All numbers, named as :func:`~lightning_reid.metrics.retrieval_metrics` names them."""
+        """All numbers, named as :func:`~lightning_reid.metrics.retrieval_metrics` names them.
+
+        With ``open_set``, warns if all queries are known, or none: its rates are NaN then.
+        """
         seen = self.collect()
         numbers = self._compare(seen)
+        if self.evaluation.false_alarm_rates:
+            _tell_what_open_set_lacks(numbers)
         if self.evaluation.normalize_cameras:
             normalized = camera_normalize(seen.embeddings, seen.cameras)
             others = self._compare(replace(seen, embeddings=normalized))
@@ -165,6 +170,19 @@ class RetrievalMetrics(Metric):
         share = Share.among(self.process_group) if self._is_synced else Share()
         distances = distances_between(query, gallery, rerank)
         return ranking_numbers(query, gallery, distances, self.evaluation, share)
+
+
+def _tell_what_open_set_lacks(numbers: dict[str, float]) -> None:
+    if not numbers["num_unknown_queries"]:
+        rank_zero_warn(
+            "open_set: the gallery has a match for every query, so dir@... is NaN: it takes "
+            "queries whose identity is not in the gallery, too"
+        )
+    elif not numbers["num_known_queries"]:
+        rank_zero_warn(
+            "open_set: the gallery has no match for any query, so dir@... is NaN: it takes "
+            "queries whose identity is in the gallery, too"
+        )
 
 
 def _whole(state: list[Tensor] | Tensor) -> Tensor:

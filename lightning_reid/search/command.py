@@ -44,7 +44,7 @@ def run(arguments: Sequence[str]) -> int:
     embedder = Embedder(model, *settings)
     gallery = Gallery(embedder, index, config.rebuild)
     if config.refresh:
-        _tell(gallery, gallery.hold(config.gallery, config.pattern))
+        _tell(gallery, gallery.hold(config.gallery, config.pattern, config.columns))
     found = gallery.search_all(queries, config.top, config.exclude_camera)
     if not found:
         raise InputError(f"none of the {len(queries)} queries can be read")
@@ -80,6 +80,13 @@ def _parser() -> ArgumentParser:
         default=None,
         help='Of the paths in the gallery folder, such as "{camera}/*.jpg"; tells the cameras, and '
         "leaves other files out",
+    )
+    parser.add_argument(
+        "--columns",
+        type=dict[str, str] | None,
+        default=None,
+        help="What the gallery's list calls the columns path and camera, where it differs, such as "
+        '"{path: file, camera: cam}"',
     )
     parser.add_argument(
         "--exclude_camera",

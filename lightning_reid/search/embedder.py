@@ -17,6 +17,7 @@ from lightning_reid.data.samples import Integers
 from lightning_reid.errors import InputError, require, require_one_of
 from lightning_reid.lightning import rank_zero_warn
 from lightning_reid.models.trained import TrainedModel
+from lightning_reid.search.query import Picture, pixels_of
 
 Vectors: TypeAlias = npt.NDArray[np.float32]
 
@@ -123,6 +124,24 @@ class Embedder:
                 [np.empty((0, self.dimensions), dtype=np.float32), *(b.vectors for b in batches)]
             ),
         )
+
+    def pictures(self, pictures: Sequence[Picture], names: Sequence[str]) -> Vectors:
+        """Embeddings ``(B, D)`` of images in memory, as if they were read from files.
+
+        Args:
+            pictures: B PIL images or ``(H, W, 3)`` uint8 arrays in RGB.
+            names: of each; for messages.
+
+        Raises:
+            InputError: if one is no such image, or an embedding is no number.
+        """
+        transform = test_transform(self.model.size)
+        embedded = [np.empty((0, self.dimensions), dtype=np.float32)]
+        for start in range(0, len(pictures), self.batch_size):
+            places = list(range(len(pictures)))[start : start + self.batch_size]
+            images = torch.stack([transform(pixels_of(pictures[i])) for i in places])
+            embedded.append(self._embed(images, names, places))
+        return np.concatenate(embedded)
 
     @torch.inference_mode()
     def _embed(self, images: torch.Tensor, paths: Sequence[str], places: list[int]) -> Vectors:

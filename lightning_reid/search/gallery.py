@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from os.path import isfile  # a Path for each of a million takes seconds
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,9 +15,10 @@ import numpy.typing as npt
 from lightning_reid.data.samples import UNKNOWN, Integers
 from lightning_reid.errors import InputError, require
 from lightning_reid.models.trained import TrainedModel, run_of
-from lightning_reid.search.embedder import Embedder, Vectors
+from lightning_reid.search.embedder import Embedded, Embedder, Vectors
 from lightning_reid.search.index import Index, generation_of, is_there
 from lightning_reid.search.listing import UNKNOWN_CAMERA, Listing, Source, list_images
+from lightning_reid.search.query import Query, is_file
 
 OWN = "own"  # stands for the camera that the gallery knows a query to be from
 
@@ -139,7 +140,12 @@ class Gallery:
     def __len__(self) -> int:
         return len(self._index.listing)
 
-    def add(self, source: Source, pattern: str | None = None) -> Change:
+    def add(
+        self,
+        source: Source,
+        pattern: str | None = None,
+        columns: Mapping[str, str] | None = None,
+    ) -> Change:
         """Add images to those that are there; of these, those go whose file is gone.
 
         What has been embedded is kept if this is interrupted.
@@ -148,51 +154,67 @@ class Gallery:
             source: a folder, a list with cameras (CSV or Parquet), an image, or several of these.
             pattern: of the paths in a folder, such as ``{camera}/*.jpg``, see
                 :class:`~lightning_reid.ManifestData`.
+            columns: what a list calls the columns ``path`` and ``camera``, where it differs, such
+                as ``{"path": "file"}``.
 
         Raises:
             UnreadableImageError: if an image cannot be read, see
                 :class:`~lightning_reid.search.Embedder`.
             InputError: if there are no images, or the folder of the index cannot be written.
         """
-        return self._take_in(list_images(source, pattern), keep_others=True)
+        return self._take_in(list_images(source, pattern, columns), keep_others=True)
 
-    def hold(self, source: Source, pattern: str | None = None) -> Change:
+    def hold(
+        self,
+        source: Source,
+        pattern: str | None = None,
+        columns: Mapping[str, str] | None = None,
+    ) -> Change:
         """Hold these images and no others; arguments and errors as for :meth:`add`."""
-        return self._take_in(list_images(source, pattern), keep_others=False)
+        return self._take_in(list_images(source, pattern, columns), keep_others=False)
 
-    def search(
-        self, query: str | Path, k: int = 10, exclude_camera: str | None = None
-    ) -> list[Match]:
-        """The ``k`` images that are nearest to another; see :meth:`search_all`."""
-        return self.search_all([query], k, exclude_camera).get(str(query), [])
+    def search(self, query: Query, k: int = 10, exclude_camera: str | None = None) -> list[Match]:
+        """The ``k`` images that are nearest to another, a file or in memory.
+
+        Arguments and errors are those of :meth:`search_all`, which takes several.
+        """
+        return next(iter(self.search_all([query], k, exclude_camera).values()), [])
 
     def search_all(
-        self, queries: Sequence[str | Path], k: int = 10, exclude_camera: str | None = None
+        self, queries: Sequence[Query], k: int = 10, exclude_camera: str | None = None
     ) -> dict[str, list[Match]]:
         """The ``k`` images that are nearest to each query; fewer in a smaller gallery.
 
         A query that is itself in the gallery finds itself.
 
         Args:
-            queries: image files.
+            queries: image files; or images in memory, such as crops of a camera's picture, as PIL
+                images or ``(H, W, 3)`` uint8 arrays in RGB.
             k: images for each.
             exclude_camera: name of a camera whose images are left out; ``"own"`` for that of each
                 query, which has to be in the gallery, with a camera.
 
         Returns:
-            For each query that could be read its matches, nearest first.
+            For each query that could be read its matches, nearest first, under the file's name;
+            for an image in memory under ``"image 0"``, where 0 is its place among the queries.
 
         Raises:
             UnreadableImageError: if a query cannot be read, see
                 :class:`~lightning_reid.search.Embedder`.
-            InputError: if the gallery is empty, or the camera of a query unknown.
+            InputError: if the gallery is empty, a query is no image, or its camera is unknown.
         """
         require("k", k, 1)
+        if isinstance(queries, (str, Path)):
+            raise InputError(f"search_all takes several queries; search takes one: {queries}")
         if not len(self):
             raise InputError(f"the gallery in {self.folder} holds no images: add some first")
-        names = [str(query) for query in queries]
-        excluded = self._excluded(names, exclude_camera)
-        embedded = self.embedder.all(names)
+        are_files = [is_file(query) for query in queries]
+        names = [
+            str(query) if of_file else f"image {place}"
+            for place, (query, of_file) in enumerate(zip(queries, are_files, strict=True))
+        ]
+        excluded = self._excluded(names, are_files, exclude_camera)
+        embedded = self._embedded(queries, names, np.array(are_files, dtype=bool))
         cameras = [excluded[i] for i in embedded.places.tolist()]
         found: dict[str, list[Match]] = {}
         for camera in dict.fromkeys(cameras):
@@ -201,6 +223,19 @@ class Gallery:
             asked = [names[i] for i in embedded.places[own].tolist()]
             found |= zip(asked, matches, strict=True)
         return {name: found[name] for name in names if name in found}
+
+    def _embedded(
+        self, queries: Sequence[Query], names: Sequence[str], are_files: npt.NDArray[np.bool_]
+    ) -> Embedded:
+        """The queries that can be read, files first."""
+        files, pictures = np.flatnonzero(are_files), np.flatnonzero(~are_files)
+        read = self.embedder.all([names[i] for i in files.tolist()])
+        held: list[Any] = [queries[i] for i in pictures.tolist()]
+        vectors = self.embedder.pictures(held, [names[i] for i in pictures.tolist()])
+        return Embedded(
+            np.concatenate([files[read.places], pictures]),
+            np.concatenate([read.vectors, vectors]),
+        )
 
     def _nearest(self, vectors: Vectors, k: int, excluded: str | None) -> Iterator[list[Match]]:
         listing = self._index.listing
@@ -216,7 +251,9 @@ class Gallery:
                 if row != UNKNOWN
             ]
 
-    def _excluded(self, queries: Sequence[str], camera: str | None) -> list[str | None]:
+    def _excluded(
+        self, queries: Sequence[str], are_files: Sequence[bool], camera: str | None
+    ) -> list[str | None]:
         """For each query the camera whose images are left out."""
         if camera is None:
             return [None] * len(queries)
@@ -234,7 +271,9 @@ class Gallery:
                     f"{', '.join(known)}"
                 )
             return [camera] * len(queries)
-        rows = _rows_of([str(Path(query).absolute()) for query in queries], images.paths)
+        absolute = [str(Path(query).absolute()) for query in queries]
+        sought = [path if file else "" for path, file in zip(absolute, are_files, strict=True)]
+        rows = _rows_of(sought, images.paths)
         cameras = [UNKNOWN_CAMERA if r < 0 else self._index.listing.camera(r) for r in rows]
         if UNKNOWN_CAMERA in cameras:
             query = queries[cameras.index(UNKNOWN_CAMERA)]

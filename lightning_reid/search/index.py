@@ -23,7 +23,7 @@ TABLE = "index.npz"
 _FORMAT = 1
 _SPARE = 16  # candidates beyond those wanted, which rounding may have put behind
 _VECTORS = "embeddings-{}.faiss"
-_AGAIN = "build it again with --rebuild (in Python rebuild=True)"
+_AGAIN = "build it again with --rebuild true (in Python rebuild=True)"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -63,7 +63,9 @@ class Listing:
         return self.images[row].camera
 
 
-def list_images(source: Source, pattern: str | None = None) -> Listing:
+def list_images(
+    source: Source, pattern: str | None = None, columns: Mapping[str, str] | None = None
+) -> Listing:
     """The images of a gallery, each once.
 
     Args:
@@ -71,21 +73,26 @@ def list_images(source: Source, pattern: str | None = None) -> Listing:
             with cameras; an image; or several of these.
         pattern: of the paths in a folder, with ``{camera}``, see
             :class:`~lightning_reid.ManifestData`.
+        columns: what a list calls the columns ``path`` and ``camera``, where it differs, such as
+            ``{"path": "file"}``.
 
     Raises:
         InputError: if there is no such file or folder, or nothing in it is an image.
     """
     if isinstance(source, (str, Path)):
-        return Listing.of(_distinct(_images(source, pattern)))
+        return Listing.of(_distinct(_images(source, pattern, columns)))
     images = Samples.of([])
     for part in source:
-        images = images + _images(part, pattern)
+        images = images + _images(part, pattern, columns)
     return Listing.of(_distinct(images))
 
 
-def _images(source: str | Path, pattern: str | None) -> Samples:
+def _images(source: str | Path, pattern: str | None, columns: Mapping[str, str] | None) -> Samples:
     # one spelling for one file, but links are kept: their names are those that people know
     path = Path(os.path.abspath(source))  # noqa: PTH100
+    is_list = path.suffix.lower() in _LIST_SUFFIXES and not path.is_dir()
+    if columns and path.exists() and not is_list:
+        raise InputError(f"columns are those of a list (CSV or Parquet), and {source} is none")
     if path.is_dir():
         if pattern is not None:
             return _without_identities(collect(FolderTable(path, pattern), path).samples)
@@ -94,8 +101,8 @@ def _images(source: str | Path, pattern: str | None) -> Samples:
         raise InputError(f"there is no image, list or folder {source}")
     if pattern is not None:
         raise InputError(f"a pattern is for a folder, and {source} is a file")
-    if path.suffix.lower() in _LIST_SUFFIXES:
-        return _without_identities(read_manifest(path).samples)
+    if is_list:
+        return _without_identities(read_manifest(path, columns).samples)
     return _unknown_cameras([str(path)])
 
 

@@ -6,6 +6,8 @@ from lightning_reid import O2CAP, Market1501, PseudoLabelCallback, PseudoLabels
 from lightning_reid.callbacks import NoClustersError, label_statistics
 from lightning_reid.clustering import DensityClusterer, InfomapClusterer, KMeansClusterer
 from lightning_reid.data import Augmentation
+from lightning_reid.labels import group_means
+from lightning_reid.losses import cluster_contrastive_loss, update_memory
 
 
 class OwnLabels(pl.LightningModule):
@@ -249,3 +251,50 @@ def test_a_resumed_run_goes_on_with_its_labels(persons, tmp_path):
     for ours, theirs in zip(resumed.parameters(), whole.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
     torch.testing.assert_close(resumed.memory, whole.memory, rtol=0, atol=0)
+
+
+class OwnMemory(pl.LightningModule):
+    """Makes a memory of its labels, moves it, and tells no checkpoint of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(24, 8)
+
+    def embed(self, images):
+        cells = torch.nn.functional.adaptive_avg_pool2d(images, (4, 2)).flatten(1)
+        return torch.nn.functional.normalize(self.layer(cells), dim=1)
+
+    def label(self, features, cameras, epoch):
+        return PseudoLabels(quarters(len(features)))
+
+    def adopt(self, labels, features):
+        self.clusters = labels.hard
+        self.memory = group_means(features, labels.hard)
+
+    def training_step(self, batch, batch_idx):
+        embeddings, clusters = self.embed(batch["image"]), self.clusters[batch["index"]]
+        loss = cluster_contrastive_loss(embeddings, clusters, self.memory)
+        self.memory = update_memory(self.memory, embeddings, clusters, 0.5)
+        return loss
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def test_a_module_that_keeps_nothing_is_given_its_labels_again(persons, tmp_path):
+    def train(epochs, **resumed):
+        pl.seed_everything(0, verbose=False)
+        kept = pl.callbacks.ModelCheckpoint(
+            tmp_path / f"{epochs}", save_last=True, save_on_train_epoch_end=True
+        )
+        callbacks = [PseudoLabelCallback(), kept]
+        trainer = trainer_in(tmp_path, *callbacks, max_epochs=epochs, enable_checkpointing=True)
+        module = OwnMemory()
+        trainer.fit(module, data(persons), **resumed)
+        return module
+
+    whole = train(3)
+    train(2)
+    resumed = train(3, ckpt_path=tmp_path / "2" / "last.ckpt", weights_only=True)
+    assert torch.equal(resumed.memory, whole.memory)
+    assert torch.equal(resumed.layer.weight, whole.layer.weight)

@@ -33,7 +33,7 @@ def test_what_does_not_fit_is_refused_and_says_what_to_do():
 
 def test_only_long_steps_are_announced(monkeypatch):
     said = []
-    monkeypatch.setattr("pytorch_lightning.utilities.rank_zero_info", said.append)
+    monkeypatch.setattr("lightning_reid.lightning.rank_zero_info", said.append)
     resources.announce("short", 2, 10**9)
     resources.announce("long", 150, 2 * 10**9)
     assert said == ["long: about 2 min and 2.0 GB of memory"]

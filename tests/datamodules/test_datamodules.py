@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lightning_reid import Market1501, PseudoLabels, ReIDDataModule, SyntheticPersons
+from lightning_reid.cli import run_command_line
 from lightning_reid.data import Sample
 from lightning_reid.errors import InputError
 
@@ -52,6 +53,22 @@ def test_the_test_set_is_query_then_gallery(ready):
     identities = torch.cat([b["identity"] for b in batches]).tolist()
     assert identities == [s.identity for s in (*ready.query_samples, *ready.gallery_samples)]
     assert 0 in identities  # distractors stay
+
+
+@pytest.mark.parametrize("size", [(0, 32), (32, -1), 64, (64,), (8, 8, 8)])
+def test_a_size_that_is_no_height_and_width(size):
+    with pytest.raises(InputError, match="size must be height and width in pixels, each at least"):
+        market("anywhere", size=size)
+
+
+@pytest.mark.parametrize("size", ["64", "[64]"])
+def test_an_option_that_is_no_height_and_width(size, capsys):
+    with pytest.raises(SystemExit):
+        run_command_line(
+            ["fit", "--model=O2CAP", "--data=Market1501", "--data.root=x", f"--data.size={size}"]
+        )
+    told = f"--data.size: expected [height,width], such as [256,128], not {size}\n"
+    assert told in capsys.readouterr().err
 
 
 def test_camera_names_sort_as_people_count(tmp_path):

@@ -1,10 +1,12 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from literal_retrieval import random_problem, rankings
 
 from lightning_reid.errors import InputError
-from lightning_reid.metrics import open_set_rates
+from lightning_reid.metrics import RetrievalMetrics, open_set_rates
 
 RATES = (0.0, 0.1, 0.35, 0.7, 1.0)
 
@@ -43,6 +45,24 @@ def test_without_both_kinds_of_queries_there_is_no_rate():
     all_unknown = open_set_rates(one, one, [0, 1], [2, 3], [0, 0], [1, 1], (0.1,))
     assert np.isnan(all_unknown["dir@0.1"])
     assert all_unknown["num_known_queries"] == 0
+
+
+@pytest.mark.parametrize(
+    ("gallery_ids", "missing"),
+    [([0, 1], "is not in the gallery"), ([2, 3], "is in the gallery"), ([0, 3], None)],
+)
+def test_the_metric_tells_once_why_there_is_no_rate(gallery_ids, missing):
+    metric = RetrievalMetrics(open_set=[0.1], normalize_cameras=True, rerank=True)
+    is_query = torch.tensor([True, True, False, False])
+    ids, cameras = torch.tensor([0, 1, *gallery_ids]), torch.tensor([0, 0, 1, 1])
+    metric.update(torch.eye(4), ids, cameras, is_query, torch.arange(4))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        numbers = metric.compute()
+    assert np.isnan(numbers["dir@0.1"]) == (missing is not None)
+    texts = [str(w.message) for w in told if "open_set" in str(w.message)]
+    assert len(texts) == (missing is not None)
+    assert all(missing in text for text in texts)
 
 
 def test_an_empty_gallery_alarms_nobody():

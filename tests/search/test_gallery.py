@@ -74,6 +74,56 @@ def test_the_nearest_are_those_of_all_comparisons(model, crops, query):
         assert {match.camera for match in found} == {""}
 
 
+def test_images_in_memory_are_found_as_their_files_are(model, crops, query):
+    gallery = opened(model, batch_size=2)
+    gallery.add(crops, pattern="{identity}_c{camera}s1_*.jpg")
+    pixels = read_image(str(query)).permute(1, 2, 0).numpy()
+    expected = gallery.search(query, 1000, exclude_camera="2")
+    for picture in (pixels, Image.fromarray(pixels), Image.fromarray(pixels).convert("RGBA")):
+        found = gallery.search(picture, 1000, exclude_camera="2")
+        assert [match.path for match in found] == [match.path for match in expected]
+        np.testing.assert_allclose(
+            [match.similarity for match in found], [m.similarity for m in expected], atol=1e-5
+        )
+    other = sorted(crops.glob("*.jpg"))[0]
+    together = gallery.search_all([pixels, other, pixels[:, ::-1], pixels[::-1]], k=1000)
+    assert list(together) == ["image 0", str(other), "image 2", "image 3"]
+    assert together[str(other)][0].path == str(other)
+    for name, picture in [("image 0", pixels), ("image 3", pixels[::-1].copy())]:
+        alone = gallery.search(picture, 1000)
+        np.testing.assert_allclose(
+            [match.similarity for match in together[name]],
+            [match.similarity for match in alone],
+            atol=1e-5,
+        )
+    with pytest.raises(InputError, match="does not tell the camera of the query image 0"):
+        gallery.search(pixels, exclude_camera="own")
+
+
+def test_what_is_no_query_is_told(model, crops, query):
+    gallery = opened(model)
+    gallery.add(query)
+    with pytest.raises(InputError, match="not list; search_all takes several"):
+        gallery.search([query, query])
+    with pytest.raises(InputError, match="search_all takes several queries; search takes one"):
+        gallery.search_all(query)
+    for wrong in (np.zeros((8, 4), np.uint8), np.zeros((8, 4, 3)), np.zeros((0, 4, 3), np.uint8)):
+        with pytest.raises(InputError, match=r"must be an \(H, W, 3\) uint8 array .* of shape"):
+            gallery.search(wrong)
+
+
+def test_a_list_may_call_its_columns_otherwise(model, crops, tmp_path):
+    files = sorted(crops.glob("*.jpg"))[:3]
+    listed = tmp_path / "odd.csv"
+    listed.write_text("\n".join(["file,where", *(f"crops/{file.name},gate" for file in files)]))
+    gallery, columns = opened(model), {"path": "file", "camera": "where"}
+    with pytest.raises(InputError, match="no column 'path'"):
+        gallery.add(listed)
+    assert gallery.add(listed, columns=columns).embedded == 3
+    assert gallery.hold(listed, columns=columns) == (0, 0, 0)
+    assert gallery.search(files[0], k=1)[0].camera == "gate"
+
+
 def test_an_image_finds_itself(model, crops):
     gallery = opened(model)
     gallery.add(crops)

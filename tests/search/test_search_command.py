@@ -92,6 +92,22 @@ def test_a_folder_of_queries_and_a_list_with_cameras(model, persons, crops, tmp_
     assert (tmp_path / "index" / "index.npz").is_file()
 
 
+def test_a_list_with_columns_of_other_names(model, crops, query, tmp_path, monkeypatch):
+    listed = tmp_path / "odd.csv"
+    rows = [f"crops/{file.name},gate" for file in sorted(crops.iterdir())]
+    listed.write_text("\n".join(["file,where", *rows]))
+    message = refused(monkeypatch, model, listed, query)
+    assert 'which one holds the path: columns "{path: ...}"' in message
+    assert "--data" not in message
+    out = tmp_path / "out.png"
+    columns = ["--columns", "{path: file, camera: where}"]
+    assert search(model, listed, query, options=[*columns, f"--output={out}"]) == 0
+    assert {row["camera"] for row in rows_of(out.with_suffix(".csv"))} == {"gate"}
+    assert "columns are those of a list" in refused(
+        monkeypatch, model, crops, query, options=columns
+    )
+
+
 def test_the_data_of_the_training_may_be_gone(persons, checkpoint, tmp_path, query):
     run = shutil.copytree(checkpoint.parents[1], tmp_path / "run")
     config = run / "config.yaml"
@@ -172,7 +188,7 @@ def test_an_index_built_by_another_model(model, crops, query, monkeypatch):
     search(model, crops, query)
     message = refused(monkeypatch, model, crops, query, options=["--size=[64,32]"])
     assert "was built by another model" in message
-    assert "--rebuild" in message
+    assert "--rebuild true" in message
     options = ["--size=[64,32]", "--rebuild=true"]
     assert search(model, crops, query, options=options) == 0
 
