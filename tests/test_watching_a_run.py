@@ -1,5 +1,6 @@
 """What a run shows while it goes: in a file, in a terminal, when it is interrupted."""
 
+import csv
 import os
 import re
 import shlex
@@ -25,15 +26,15 @@ def test_a_file_gets_a_line_for_every_labelling_and_epoch(persons, tmp_path):
         command(persons, tmp_path / "run", "--data.val=test"), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    told = [line for line in done.stderr.splitlines() if re.match("labels for|epoch|test:", line)]
+    told = [line for line in done.stderr.splitlines() if re.match("labels|epoch|test:", line)]
     number = r"\d+(\.\d+)?"
     expected = [
         rf"test: mAP {number} %, rank1 {number} %",
+        rf"labels for epoch 0: clusters \d+, outliers {number} %",
+        rf"epoch 0 of 0 to 1: loss {number}, mAP {number} %, rank1 {number} %, seconds {number}",
         rf"labels for epoch 1: clusters \d+, outliers {number} %",
-        rf"epoch 1 of 2: loss {number}, mAP {number} %, rank1 {number} %, seconds {number}",
-        rf"labels for epoch 2: clusters \d+, outliers {number} %",
-        rf"epoch 2 of 2: loss {number}, mAP {number} %, rank1 {number} %, seconds {number}",
-        rf"labels for epoch 3: clusters \d+, outliers {number} %",
+        rf"epoch 1 of 0 to 1: loss {number}, mAP {number} %, rank1 {number} %, seconds {number}",
+        rf"labels after the last epoch: clusters \d+, outliers {number} %",
         rf"test: mAP {number} %, rank1 {number} %",
     ]
     for line, pattern in zip(told, expected, strict=True):
@@ -43,11 +44,19 @@ def test_a_file_gets_a_line_for_every_labelling_and_epoch(persons, tmp_path):
         assert "it/s" not in output
 
 
-def test_without_progress_nothing_is_told_while_it_goes(persons, tmp_path):
-    given = [*command(persons, tmp_path / "run"), "--trainer.enable_progress_bar=false"]
-    done = subprocess.run(given, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "epoch 1 of 2" not in done.stderr
+def test_the_printed_loss_is_in_a_table_which_a_resumed_run_goes_on_with(persons, tmp_path):
+    folder = tmp_path / "run"
+    given = command(persons, folder, "--evaluate=false")
+    told = []
+    for further in ([], ["--ckpt_path=last", "--trainer.max_epochs=3"]):
+        done = subprocess.run([*given, *further], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        told += re.findall(r"epoch (\d+) of .*: loss ([\d.]+),", done.stderr)
+    with (folder / "tables" / "epochs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["epoch"], f"{float(row['loss']):.3f}") for row in rows] == told
+    assert [epoch for epoch, _ in told] == ["0", "1", "2"]
+    assert all(float(row["seconds"]) > 0 for row in rows)
 
 
 def in_a_terminal(given, columns=140):
@@ -87,6 +96,18 @@ def test_a_terminal_gets_bars_with_what_matters(persons, tmp_path):
     stopped = [line for line in re.split(r"[\r\n]+", plain) if "`max_epochs=2` reached" in line]
     assert [line.strip() for line in stopped] == ["`Trainer.fit` stopped: `max_epochs=2` reached."]
     assert "labels for epoch" not in plain
+    with (tmp_path / "run" / "tables" / "epochs.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
+
+
+def test_without_a_bar_a_terminal_gets_lines(persons, tmp_path):
+    given = command(persons, tmp_path / "run", "--evaluate=false")
+    status, written = in_a_terminal([*given, "--trainer.enable_progress_bar=false"])
+    assert status == 0, written
+    for line in ("labels for epoch 0: ", "epoch 0 of 0 to 1: loss ", "labels after the last epoch"):
+        assert line in written
+    assert "Epoch 0/" not in written
+    assert "it/s" not in written
 
 
 def test_the_keyboard_ends_a_run_with_how_to_go_on(persons, tmp_path):
@@ -95,7 +116,14 @@ def test_the_keyboard_ends_a_run_with_how_to_go_on(persons, tmp_path):
         persons, folder, "--trainer.max_epochs=100000", "--evaluate=false",
         "--trainer.enable_progress_bar=false",
     )  # fmt: skip
-    process = subprocess.Popen(given, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        given,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # what runs in the background of a shell inherits that it is ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         patience = time.monotonic() + 120
         while not (folder / "checkpoints" / "last.ckpt").is_file():

@@ -1,19 +1,18 @@
-"""What a run shows while it goes: bars in a terminal, short lines in a file."""
+"""What a run shows while it goes: bars in a terminal, else short lines."""
 
 from __future__ import annotations
 
 import io
 import logging
 import sys
-from time import perf_counter
 from typing import Any
 
-import torch
 from rich import get_console
 from rich.progress import BarColumn
 
+from lightning_reid.callbacks.epoch_loss import EpochLoss
 from lightning_reid.callbacks.pseudo_labels import label_history
-from lightning_reid.lightning import ProgressBar, RichProgressBar, pl, rank_zero_info
+from lightning_reid.lightning import RichProgressBar, pl, rank_zero_info
 
 _PER_SECOND = 5  # as often as one can read; Lightning's 100 keep a core busy
 _BAR_WIDTH = 16
@@ -25,9 +24,9 @@ _LOGGERS = (
 )  # those that print
 
 
-def progress_display() -> ProgressBar:
-    """Bars where the output is a terminal, else lines."""
-    if not get_console().is_terminal:
+def progress_display(bars: bool = True) -> ProgressBars | ProgressLines:
+    """Bars where they are wanted and the output is a terminal, else lines."""
+    if not (bars and get_console().is_terminal):
         return ProgressLines()
     for name in _LOGGERS:
         for handler in logging.getLogger(name).handlers:
@@ -77,27 +76,19 @@ class ProgressBars(RichProgressBar):
         return {**told, **_labels(trainer), **found}
 
 
-class ProgressLines(ProgressBar):
-    """One line for every labelling, every epoch and every test."""
+class ProgressLines(pl.Callback):
+    """One line for every labelling, every epoch and every test.
+
+    Epochs count from 0, as in the bars and all tables.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
-        self._enabled = True
-        self._start = perf_counter()
-        self._loss: list[torch.Tensor] = []
-
-    def enable(self) -> None:
-        """Print."""
-        self._enabled = True
-
-    def disable(self) -> None:
-        """Print nothing, as the other ranks do."""
-        self._enabled = False
+        self._epoch = EpochLoss()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Tell about the labels, if they are new."""
-        self._start, self._loss = perf_counter(), []
-        self._tell_labels(trainer)
+        self._epoch = EpochLoss()
+        self._tell_labels(trainer, f"labels for epoch {trainer.current_epoch}")
 
     def on_train_batch_end(
         self,
@@ -107,22 +98,21 @@ class ProgressLines(ProgressBar):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Keep the loss where it is: looking at it would wait for the device."""
-        if isinstance(outputs, dict) and "loss" in outputs:
-            self._loss.append(outputs["loss"].detach())
+        """Keep the loss."""
+        self._epoch.add(outputs)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Tell how the epoch was."""
         limit = trainer.max_epochs or -1
-        of = f" of {limit}" if limit > 0 else ""
-        loss = {"loss": f"{float(torch.stack(self._loss).mean()):.3f}"} if self._loss else {}
-        took = {"seconds": f"{perf_counter() - self._start:.1f}"}
-        name = f"epoch {trainer.current_epoch + 1}{of}"
-        self._tell(name, {**loss, **_retrieval(trainer), **took})
+        of = f" of 0 to {limit - 1}" if limit > 0 else ""
+        mean = self._epoch.loss()
+        loss = {} if mean is None else {"loss": f"{mean:.3f}"}
+        took = {"seconds": f"{self._epoch.seconds():.1f}"}
+        self._tell(f"epoch {trainer.current_epoch}{of}", {**loss, **_retrieval(trainer), **took})
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Tell about the last labels, which a longer run would begin with."""
-        self._tell_labels(trainer)
+        self._tell_labels(trainer, "labels after the last epoch")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Tell the results, unless the line of an epoch will."""
@@ -133,13 +123,13 @@ class ProgressLines(ProgressBar):
         """Tell the results."""
         self._tell("test", _retrieval(trainer))
 
-    def _tell_labels(self, trainer: pl.Trainer) -> None:
+    def _tell_labels(self, trainer: pl.Trainer, what: str) -> None:
         history = label_history(trainer)
         if history and history[-1]["epoch"] == trainer.current_epoch:
-            self._tell(f"labels for epoch {trainer.current_epoch + 1}", _labels(trainer))
+            self._tell(what, _labels(trainer))
 
     def _tell(self, what: str, values: dict[str, str]) -> None:
-        if self._enabled and values:
+        if values:
             told = ", ".join(f"{name} {value}" for name, value in values.items())
             rank_zero_info(f"{what}: {told}")
 

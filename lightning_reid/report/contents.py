@@ -41,7 +41,7 @@ CONTENTS = (
             ),
             Item(
                 "camera_pairs",
-                "From camera to camera",
+                "From camera to camera, in numbers",
                 "mAP of the queries of one camera among the gallery images of another; a low "
                 "number names the pair of places to look at.",
             ),
@@ -50,7 +50,7 @@ CONTENTS = (
             Item("cmc", "CMC", "Share of queries with a match among their nearest k images."),
             Item(
                 "camera_pairs",
-                "From camera to camera",
+                "From camera to camera, in colours",
                 "mAP by camera of the query (rows) and of the gallery (columns), in percent; grey "
                 "where no query has a match.",
             ),
@@ -85,7 +85,8 @@ CONTENTS = (
             Item(
                 "labels",
                 "Every labelling",
-                "Statistics of the pseudo labels of each epoch that made some.",
+                "Statistics of the pseudo labels that were made for each epoch. Epochs count from "
+                "0; the labels after the last epoch stand under the number that would come next.",
             ),
         ),
         pictures=(
@@ -111,6 +112,17 @@ CONTENTS = (
                 "map_by_cluster",
                 "The training images by cluster",
                 "The same map; grey points are outliers, and far clusters may share a colour.",
+            ),
+        ),
+    ),
+    Section(
+        "How did training go?",
+        tables=(
+            Item(
+                "epochs",
+                "Every epoch",
+                "Mean loss of the epoch's batches (of the first process, if there are several) and "
+                "how many seconds it took. Epochs count from 0.",
             ),
         ),
     ),

@@ -5,18 +5,20 @@ from __future__ import annotations
 import csv
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from lightning_reid.report.contents import CONTENTS, Item, Section
 from lightning_reid.report.embedded import embed
+from lightning_reid.report.label_columns import LABEL_NAMES
 from lightning_reid.report.markup import Markup, element, joined
 from lightning_reid.report.numbers import measures_of, shown_interval, shown_number
 from lightning_reid.report.record import RunRecord
+from lightning_reid.report.signs import sentences, signs_of
 from lightning_reid.report.style import STYLE
-from lightning_reid.report.tables import Table, read_retrieval, read_table, table_file
+from lightning_reid.report.tables import Table, read_labels, read_retrieval, read_table, table_file
 from lightning_reid.whole_files import whole_file
 
 PAGE = "report.html"
@@ -26,6 +28,7 @@ _WIDE = 860  # pixels; wider pictures scroll on a phone instead of becoming unre
 _MOST_ROWS = 400  # of a table
 _FEW_ROWS = 12  # longer tables are folded away
 _LONG_DECIMAL = re.compile(r"-?\d+\.\d{4,}(e[-+]?\d+)?|-?\d+(\.\d+)?e-\d+")
+_SHARE = re.compile(r"[01]|0?\.\d+|1\.0+|\d(\.\d+)?e-\d+")
 _NUMBER = re.compile(r"-?[\d,]+(\.\d+)?( %(<small>.*)?)?|-")
 _HOW = "How was it made?"  # title of the last section
 _KINDS = {"fit": "Training", "test": "Test", "validate": "Validation"}
@@ -194,15 +197,44 @@ def _table(run: _Run, item: Item) -> Markup:
         return element("p", table)
     if item.name == "retrieval":
         return _retrieval_table(run.retrieval)
-    header = [name.removeprefix("labels/") for name in table.header]
-    rows = [[_cell(value) for value in row] for row in table.rows[:_MOST_ROWS]]
-    shown = _grid(header, rows)
+    if item.name == "labels":
+        return joined([_signs(run.folder), _plain_table(item, _named_columns(table), _cell)])
+    return _plain_table(item, table, _percent if item.name == "camera_pairs" else _cell)
+
+
+def _plain_table(item: Item, table: Table, shown_as: Callable[[str], str]) -> Markup:
+    """Its rows, folded away if they are many."""
+    rows = [
+        [first, *(shown_as(value) for value in values)]  # the first may be a name, such as "1"
+        for first, *values in table.rows[:_MOST_ROWS]
+    ]
+    shown = _grid(table.header, rows)
     if len(table.rows) > _MOST_ROWS:
         rest = f"These are the first {_MOST_ROWS} rows; all are in tables/{item.name}.csv."
         shown = joined([shown, element("p", rest, class_="dim")])
     if len(rows) <= _FEW_ROWS:
         return shown
     return element("details", element("summary", f"{len(rows)} rows"), shown)
+
+
+def _named_columns(labels: Table) -> Table:
+    """The columns that tell most, which fit on a screen, under the names that people give them."""
+    names = {"epoch": "epoch", **LABEL_NAMES}
+    places = [place for place, name in enumerate(labels.header) if name in names]
+    header = [names[labels.header[place]] for place in places]
+    return Table(header, [[row[place] for place in places] for row in labels.rows])
+
+
+def _signs(folder: Path) -> Markup:
+    """What the statistics of the labels tell, and where the rest of them is."""
+    history = read_labels(folder)
+    signs = signs_of(history[0], history[-1]) if history else []
+    lines = [element("p", f"Bad sign: {told}.", class_="bad") for told in sentences(signs, "bad")]
+    if good := sentences(signs, "good"):
+        lines.append(element("p", f"Good signs: {'; '.join(good)}."))
+    lines += [element("p", f"{told}.") for told in sentences(signs, "open")]
+    rest = "More columns, such as sizes and durations, are in tables/labels.csv."
+    return joined([*lines, element("p", rest, class_="dim")])
 
 
 def _retrieval_table(columns: Mapping[str, Mapping[str, float]]) -> Markup:
@@ -257,6 +289,11 @@ def _grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
 
 def _cell(value: str) -> str:
     return f"{float(value):.3f}" if _LONG_DECIMAL.fullmatch(value) else value
+
+
+def _percent(value: str) -> str:
+    """A share as in the picture."""
+    return f"{100 * float(value):.0f} %" if _SHARE.fullmatch(value) else value
 
 
 def _picture(folder: Path, item: Item) -> Markup:
@@ -325,6 +362,8 @@ def _try_table(folder: Path, name: str, most: int | None = None) -> Table | str 
     try:
         if name == "retrieval":
             read_retrieval(folder)  # holds numbers
+        elif name == "labels":
+            read_labels(folder)
         return read_table(folder, name, most)
     except (OSError, csv.Error, ValueError) as error:
         return f"tables/{table_file(folder, name).name} cannot be read: {error}"

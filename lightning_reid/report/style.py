@@ -2,9 +2,9 @@
 
 STYLE = """
 :root { --text: #1d2125; --dim: #5c6670; --line: #d9dee3; --page: #fff; --panel: #f4f6f8;
-  --accent: #14663a; color-scheme: light dark; }
+  --accent: #14663a; --bad: #c4371b; color-scheme: light dark; }
 @media (prefers-color-scheme: dark) { :root { --text: #e6e9ec; --dim: #9aa5b0; --line: #363d44;
-  --page: #15181b; --panel: #1f2429; --accent: #7ed3a1; } }
+  --page: #15181b; --panel: #1f2429; --accent: #7ed3a1; --bad: #ff8a70; } }
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; }
 body { margin: 0; background: var(--page); color: var(--text);
@@ -17,6 +17,7 @@ h2 { font-size: 1.35rem; margin: 3rem 0 0; padding-top: 1.25rem;
 h3 { font-size: 1.05rem; margin: 2rem 0 0; }
 p { margin: .25rem 0 .75rem; overflow-wrap: anywhere; }
 .dim { color: var(--dim); }
+.bad { border-left: .25rem solid var(--bad); padding-left: .6rem; max-width: 46rem; }
 .wide { max-width: 46rem; }
 a { color: var(--accent); }
 nav { margin-top: 1rem; display: flex; flex-wrap: wrap; gap: .4rem 1.2rem; }
@@ -34,7 +35,7 @@ img { display: block; max-width: 100%; height: auto; background: #fff; border-ra
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align: left;
   white-space: nowrap; }
-th { color: var(--dim); font-weight: 600; }
+th { color: var(--dim); font-weight: 600; white-space: normal; vertical-align: bottom; }
 th:first-child, td:first-child { position: sticky; left: 0; background: var(--page); }
 td:first-child, th:first-child { padding-left: 0; white-space: normal; min-width: 4rem; }
 td { vertical-align: top; }

@@ -9,19 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_reid.lightning import rank_zero_only
+from lightning_reid.report.label_columns import LABEL_NAMES
 from lightning_reid.report.numbers import measures_of, shown_interval, shown_number
 from lightning_reid.report.page import PAGE
-
-_LABEL_ROWS = {
-    "labels/clusters": "clusters",
-    "labels/outlier_share": "outliers, share of images",
-    "labels/cross_camera_share": "clusters that span cameras, share",
-    "labels/reliable_share": "images with reliable labels, share",
-    "labels/soft_mass": "soft labels across cameras, a person's sum",
-    "labels/silhouette": "silhouette of the clusters (-1 to 1)",
-    "labels/stability": "agreement with the labels before (ARI)",
-    "diagnostics/ari": "agreement with the true identities (ARI, diagnostic)",
-}
+from lightning_reid.report.signs import sentences, signs_of
 
 
 @rank_zero_only
@@ -62,6 +53,8 @@ def print_summary(
         console.print(table)
     if history:
         console.print(_labels_table(history[0], history[-1]))
+        for sentence in sentences(signs_of(history[0], history[-1]), "bad"):
+            console.print(f"Bad sign: {sentence}", markup=False, soft_wrap=True)
     # a folder's name is no markup, and stays whole for copying
     told = f"Everything of this run is in {folder}"
     page = folder / PAGE
@@ -77,7 +70,7 @@ def _with_interval(numbers: Mapping[str, float], name: str) -> str:
 
 def _labels_table(first: Mapping[str, float], last: Mapping[str, float]) -> Table:
     table = Table("labels", "first", "last", title="Pseudo labels")
-    for key, name in _LABEL_ROWS.items():
+    for key, name in LABEL_NAMES.items():
         if key in last:
             table.add_row(name, _number(first.get(key), key), _number(last[key], key))
     return table

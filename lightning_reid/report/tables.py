@@ -10,9 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from lightning_reid.report.label_columns import by_interest
 from lightning_reid.whole_files import whole_file
 
 FIT_COLUMNS = ("untrained", "trained")
+EPOCH_COLUMNS = ("epoch", "loss", "seconds")
 
 
 @dataclass(frozen=True)
@@ -102,16 +104,42 @@ def read_retrieval(folder: Path) -> dict[str, dict[str, float]]:
 
 
 def write_labels(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """Write ``labels.csv``: a row for every labelling, with everything that was found out about it.
+    """Write ``labels.csv``: a row for every labelling, with all that was found out about it.
 
     Args:
         folder: of the run.
         history: of a :class:`~lightning_reid.PseudoLabelCallback`, oldest first: ``epoch``, which
-            the labels were for, and what was logged under ``labels/`` and ``diagnostics/``.
+            the labels were for, and what was logged under ``labels/`` and ``diagnostics/``. What
+            tells most is written first, durations last.
     """
-    names = dict.fromkeys(["epoch", *(name for statistics in history for name in statistics)])
+    names = by_interest(["epoch", *(name for statistics in history for name in statistics)])
     rows = [[statistics.get(name) for name in names] for statistics in history]
-    write_table(folder, "labels", list(names), rows)
+    write_table(folder, "labels", names, rows)
+
+
+def read_labels(folder: Path) -> list[dict[str, float]]:
+    """What :func:`write_labels` wrote, less what is empty; nothing if it is not there."""
+    table = read_table(folder, "labels")
+    if table is None:
+        return []
+    return [
+        {name: float(value) for name, value in zip(table.header, row, strict=True) if value}
+        for row in table.rows
+    ]
+
+
+def write_epoch(folder: Path, epoch: int, loss: float | None, seconds: float) -> None:
+    """Add a row to ``epochs.csv``; of those that are there, the epochs before this one are kept.
+
+    Args:
+        folder: of the run.
+        epoch: which one, from 0.
+        loss: mean of its batches, if they had one.
+        seconds: it took.
+    """
+    table = read_table(folder, "epochs")
+    before = [] if table is None else [row for row in table.rows if float(row[0]) < epoch]
+    write_table(folder, "epochs", EPOCH_COLUMNS, [*before, [epoch, loss, seconds]])
 
 
 def _as_long_as(header: Sequence[str], row: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ from PIL import Image
 
 from lightning_reid.report.contents import CONTENTS
 from lightning_reid.report.record import RunRecord
-from lightning_reid.report.tables import write_labels, write_retrieval, write_table
+from lightning_reid.report.tables import write_epoch, write_labels, write_retrieval, write_table
 
 HOSTILE = "<img src=x onerror=\"document.title='broken'\">"
 SCRIPT = "</pre></details><script>document.title = 'broken'</script>"
@@ -15,10 +15,18 @@ TEST = {"mAP": 0.903, "mAP_low": 0.881, "mAP_high": 0.92, "rank1": 0.978, "num_v
 HISTORY = [
     {
         "epoch": float(epoch),
+        "labels/seconds/extraction": 12.34567,
         "labels/clusters": 141.0 - epoch,
+        "labels/proxies": 300.0,
         "labels/outlier_share": 0.25,
-        "labels/silhouette": 1 / (epoch + 3),
+        "labels/size_median": 12.0,
+        "labels/cross_camera_share": 0.01,
         "labels/stability": float("nan") if epoch == 0 else 0.5,
+        "labels/silhouette": 1 / (epoch + 3),
+        "labels/reliable_share": 0.512345,
+        "labels/removed_share": 0.1,
+        "diagnostics/nmi": 0.9,
+        "diagnostics/ari": 0.812345,
     }
     for epoch in range(16)
 ]
@@ -42,6 +50,8 @@ def full_run(folder):
     rows = [[name, *(0.123456 for _ in cameras)] for name in cameras]
     write_table(folder, "camera_pairs", ["query_camera", *cameras], rows)
     write_labels(folder, HISTORY)
+    for epoch in range(3):
+        write_epoch(folder, epoch, 2.5 - epoch, 17.25)
     (folder / "config.yaml").write_text(f"run_dir: here\ndata:\n  root: {SCRIPT}\n" + "x" * 900)
     record(data=HOSTILE).write(folder)
     return folder

@@ -14,7 +14,13 @@ from lightning_reid.errors import InputError
 from lightning_reid.report.contents import CONTENTS
 from lightning_reid.report.page import write_page
 from lightning_reid.report.record import RunRecord
-from lightning_reid.report.tables import read_retrieval, read_table, write_retrieval, write_table
+from lightning_reid.report.tables import (
+    read_retrieval,
+    read_table,
+    write_epoch,
+    write_retrieval,
+    write_table,
+)
 
 EMPTY = {"meta", "img", "wbr"}
 
@@ -119,6 +125,40 @@ def test_it_tells_how_to_run_it_again(tmp_path):
     assert "--ckpt_path 'a b.ckpt'" in Read(write_page(folder)).text
 
 
+def test_it_tells_what_the_labels_are_like(page):
+    bad = [text for text in page.texts if text.startswith("Bad sign: ")]
+    assert [text.split(": ")[1] for text in bad] == [
+        "1 % of the clusters span cameras",
+        "the silhouette fell from 0.33 to 0.06",
+    ]
+    good = "Good signs: 25 % outliers; 51 % of the images have reliable labels."
+    assert good in page.texts
+    table = page.texts.index("clusters that span cameras, share")
+    assert page.texts.index(bad[0]) < page.texts.index(good) < table
+    assert "size_median" not in page.text
+
+
+def test_every_title_is_there_once_and_shares_are_percent(page):
+    titles = [item.title for item in (*TABLES, *PICTURES)]
+    assert len({*titles}) == len(titles)
+    assert "12 %" in page.texts
+    assert "0.123" not in page.texts
+
+
+def test_cameras_that_are_called_by_numbers_keep_them(tmp_path):
+    write_table(tmp_path, "camera_pairs", ["query", "0", "1"], [["0", None, 1], ["1", 1e-05, 0.5]])
+    cells = Read(write_page(tmp_path)).texts
+    start = cells.index("query")
+    assert cells[start : start + 8] == ["query", "0", "1", "0", "100 %", "1", "0 %", "50 %"]
+
+
+def test_an_epoch_that_is_trained_again_replaces_what_came_of_it(tmp_path):
+    for epoch, loss in [(0, 3.0), (1, 2.0), (2, 1.5), (1, 2.5), (2, None)]:
+        write_epoch(tmp_path, epoch, loss, 1.0)
+    written = (tmp_path / "tables" / "epochs.csv").read_text().splitlines()
+    assert written == ["epoch,loss,seconds", "0,3,1", "1,2.5,1", "2,,1"]
+
+
 def test_an_empty_folder_has_a_page_that_says_so(tmp_path):
     told = Read(write_page(tmp_path))
     assert tmp_path.name in told.texts
@@ -193,7 +233,17 @@ def test_tables_are_whole_numbers_of_the_run(tmp_path):
     assert list(read_table(folder, "retrieval").header) == ["measure", "untrained", "trained"]
     with (folder / "tables" / "labels.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == list(HISTORY[0])
+    assert list(rows[0])[:6] == [
+        "epoch",
+        *(
+            f"labels/{name}"
+            for name in (
+                "clusters", "outlier_share", "cross_camera_share", "silhouette", "stability",
+            )
+        ),
+    ]  # fmt: skip
+    assert list(rows[0])[-1] == "labels/seconds/extraction"
+    assert {*rows[0]} == {*HISTORY[0]}
     assert [float(row["labels/silhouette"]) for row in rows] == [
         statistics["labels/silhouette"] for statistics in HISTORY
     ]

@@ -37,6 +37,28 @@ def test_it_fits_on_the_screen(tab, page, width, folded):
     assert tab.value(STICKS_OUT) == []
 
 
+# how much of the table of labels is hidden before it is scrolled, and what is left of that after
+LABELS_HIDDEN = """(() => {
+    document.querySelectorAll('details').forEach(d => d.open = true);
+    const cell = [...document.querySelectorAll('th')].find(t => t.textContent == 'epoch' &&
+        t.parentNode.textContent.includes('silhouette'));
+    const box = cell.closest('.scroll'), last = cell.parentNode.lastElementChild;
+    const hidden = () =>
+        last.getBoundingClientRect().right - box.getBoundingClientRect().right;
+    const before = hidden();
+    box.scrollLeft = 10000;
+    return [before, hidden()];
+})()"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_table_of_labels_is_whole_on_a_desk_and_scrolls_on_a_phone(tab, page, width):
+    tab.open(page, width)
+    before, after = tab.value(LABELS_HIDDEN)
+    assert (before > 1) == (width == 390)
+    assert after < 1
+
+
 def test_it_can_be_seen_that_a_page_does_not_fit(tab, page, tmp_path):
     wide = tmp_path / "wide.html"
     told = page.read_text(encoding="utf-8").replace('class="scroll"', "")

@@ -14,6 +14,15 @@ def test_both_columns_and_the_labels(capsys, tmp_path):
         assert cell in cells
 
 
+def test_bad_signs_are_told_below_the_labels(capsys, tmp_path):
+    last = {"labels/clusters": 20.0, "labels/outlier_share": 0.9}
+    print_summary({}, {}, [last], tmp_path)
+    printed = capsys.readouterr().out
+    assert printed.index("Pseudo labels") < printed.index("Bad sign: 90 % of the images are out")
+    print_summary({}, {}, [{**last, "labels/outlier_share": 0.1}], tmp_path)
+    assert "Bad sign" not in capsys.readouterr().out
+
+
 def test_nothing_to_test_on_leaves_the_labels(capsys, tmp_path):
     print_summary({}, {}, [{"labels/clusters": 20.0}], tmp_path)
     printed = capsys.readouterr().out
