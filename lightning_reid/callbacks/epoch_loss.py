@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from lightning_reid.lightning import pl
+
 
 class EpochLoss:
     """Mean loss of the batches of an epoch, and its duration.
@@ -39,3 +41,25 @@ class EpochLoss:
     def seconds(self) -> float:
         """Since it began."""
         return perf_counter() - self._start
+
+
+class EpochWatcher(pl.Callback):
+    """Base of callbacks that tell how an epoch went; ``epoch`` is that of the epoch at hand."""
+
+    def __init__(self) -> None:
+        self.epoch = EpochLoss()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin anew."""
+        self.epoch = EpochLoss()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Keep the loss."""
+        self.epoch.add(outputs)

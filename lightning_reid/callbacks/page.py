@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from lightning_reid.callbacks.epoch_loss import EpochLoss
+from lightning_reid.callbacks.epoch_loss import EpochWatcher
 from lightning_reid.callbacks.pseudo_labels import label_history
 from lightning_reid.lightning import pl
 from lightning_reid.report.page import write_page
@@ -17,7 +16,7 @@ from lightning_reid.report.record import RunRecord
 from lightning_reid.report.tables import write_epoch, write_labels, write_retrieval
 
 
-class Page(pl.Callback):
+class Page(EpochWatcher):
     """Keep ``report.html``, ``run.json`` and the tables of labels, epochs and results up to date.
 
     The page is written when an epoch begins, so that loading it again shows a run as it goes, and
@@ -36,9 +35,9 @@ class Page(pl.Callback):
     """
 
     def __init__(self, command: str | None = None) -> None:
+        super().__init__()
         self.command = command
         self.record: RunRecord | None = None
-        self._epoch = EpochLoss()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note what begins."""
@@ -55,25 +54,14 @@ class Page(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the epochs before, with all that was drawn at their end, and the new labels."""
-        self._epoch = EpochLoss()
+        super().on_train_epoch_start(trainer, pl_module)
         self._write(trainer)
-
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """Keep the loss."""
-        self._epoch.add(outputs)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write how the epoch was, before its checkpoint: a resumed run does not repeat it."""
         folder = _folder(trainer)
         if trainer.is_global_zero and folder is not None:
-            write_epoch(folder, trainer.current_epoch, self._epoch.loss(), self._epoch.seconds())
+            write_epoch(folder, trainer.current_epoch, self.epoch.loss(), self.epoch.seconds())
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the whole training."""

@@ -10,7 +10,7 @@ from typing import Any
 from rich import get_console
 from rich.progress import BarColumn
 
-from lightning_reid.callbacks.epoch_loss import EpochLoss
+from lightning_reid.callbacks.epoch_loss import EpochWatcher
 from lightning_reid.callbacks.pseudo_labels import label_history
 from lightning_reid.lightning import RichProgressBar, pl, rank_zero_info
 
@@ -76,38 +76,24 @@ class ProgressBars(RichProgressBar):
         return {**told, **_labels(trainer), **found}
 
 
-class ProgressLines(pl.Callback):
+class ProgressLines(EpochWatcher):
     """One line for every labelling, every epoch and every test.
 
     Epochs count from 0, as in the bars and all tables.
     """
 
-    def __init__(self) -> None:
-        self._epoch = EpochLoss()
-
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Tell about the labels, if they are new."""
-        self._epoch = EpochLoss()
+        super().on_train_epoch_start(trainer, pl_module)
         self._tell_labels(trainer, f"labels for epoch {trainer.current_epoch}")
-
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """Keep the loss."""
-        self._epoch.add(outputs)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Tell how the epoch was."""
         limit = trainer.max_epochs or -1
         of = f" of 0 to {limit - 1}" if limit > 0 else ""
-        mean = self._epoch.loss()
+        mean = self.epoch.loss()
         loss = {} if mean is None else {"loss": f"{mean:.3f}"}
-        took = {"seconds": f"{self._epoch.seconds():.1f}"}
+        took = {"seconds": f"{self.epoch.seconds():.1f}"}
         self._tell(f"epoch {trainer.current_epoch}{of}", {**loss, **_retrieval(trainer), **took})
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
