@@ -1,5 +1,6 @@
 """What many tests need: the project's reference data where present, and a few drawn people."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,18 @@ from lightning_reid.data.synthetic import draw_synthetic_persons
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 TINY = {"num_train_identities": 6, "num_test_identities": 4, "num_cameras": 3}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Run the whole suite in two processes, file by file, where pytest-xdist is installed.
+
+    ``-n 0`` runs it in one; single files, where a debugger and ``-s`` should work, are as well.
+    """
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    chosen = getattr(config.option, "numprocesses", 0) is not None or config.option.collectonly
+    if not (is_worker or chosen or config.option.file_or_dir):
+        config.option.numprocesses, config.option.dist = 2, "loadfile"
 
 
 @pytest.fixture(scope="session", autouse=True)
