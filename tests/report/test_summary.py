@@ -40,7 +40,7 @@ def test_intervals_stand_beside_their_numbers(capsys, tmp_path):
 
 
 def test_the_folder_is_whole_and_no_markup(capsys, tmp_path):
-    folder = tmp_path / "[bold]a run" / ("with a long name " * 8)
+    folder = tmp_path / "[bold]a run" / " ".join(["with a long name"] * 8)
     folder.mkdir(parents=True)
     print_summary({}, {}, [], folder)
     assert f"Everything of this run is in {folder}\n" in capsys.readouterr().out
