@@ -1,4 +1,7 @@
-"""What the README shows can be typed: every block of it is run."""
+"""What the README shows can be typed: its commands, made small, and its Python are run.
+
+Installing, pytest, ruff and mypy are left to ``.ci/run``.
+"""
 
 import os
 import re
