@@ -41,14 +41,16 @@ def test_a_long_run_holds_no_more_than_a_short_one(workers, persons, tmp_path):
     with (tmp_path / "run" / "resources.csv").open() as file:
         table = np.array(list(csv.reader(file)), dtype=float)
     assert table.shape == (EPOCHS, len(COLUMNS))
-    held = dict(zip(COLUMNS, table[WARM:].T, strict=True))
+    held = dict(zip(COLUMNS, table.T, strict=True))
     for name in ("shared", "files", "processes", "threads"):
-        assert held[name].max() <= table[:WARM, COLUMNS.index(name)].max(), name
-    growth = np.median(held["memory"][-WARM:]) - np.median(held["memory"][:WARM])
-    print(
-        f"{workers} workers: {held['memory'][-1]:.0f} MiB, {growth:+.2f} MiB over {EPOCHS} epochs"
-    )
+        # the least of the last ones: TensorBoard's thread opens its file for a moment now and then
+        assert held[name][-WARM:].min() <= held[name][:WARM].max(), name
+    growth = {
+        name: np.median(held[name][-WARM:]) - np.median(held[name][WARM : 2 * WARM])
+        for name in ("memory", "workers")
+    }
+    print(f"{workers} workers, {EPOCHS} epochs: growth in MiB {growth}")
     # 30 KiB an epoch: what a run tells of every labelling, 2 KiB, stays for the checkpoint, and
     # allocators wander by 1 to 2 MiB, up and down, however long the run. The images of one batch
     # (48 KiB) or the features of one epoch (288 KiB) that stayed would be more
-    assert growth < 0.03 * (EPOCHS - WARM)
+    assert max(growth.values()) < 0.03 * (EPOCHS - WARM)

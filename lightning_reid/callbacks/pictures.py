@@ -25,7 +25,7 @@ from lightning_reid.report.attention import attention_maps
 from lightning_reid.report.curves import draw_labellings, draw_over_epochs
 from lightning_reid.report.embedding_map import sample_clusters
 from lightning_reid.report.evaluated import Evaluated
-from lightning_reid.report.figures import as_image
+from lightning_reid.report.figures import as_image, figures_freed
 from lightning_reid.report.labelled import Labelled
 from lightning_reid.report.tables import write_table
 from lightning_reid.whole_files import whole_file
@@ -286,7 +286,8 @@ class Pictures(pl.Callback):
             if name not in self.only:
                 continue
             file = folder / "pictures" / f"{name}.png"
-            picture = drawing()
+            with figures_freed():
+                picture = drawing()
             if picture is None:
                 file.unlink(missing_ok=True)  # of other data
                 continue
