@@ -35,7 +35,7 @@ from lightning_reid.lightning.cli import (
     LightningCLI,
     SaveConfigCallback,
 )
-from lightning_reid.loggers import ContinuedCSVLogger
+from lightning_reid.loggers import ContinuedCSVLogger, RepeatedEpochs
 from lightning_reid.methods import ReIDModule
 from lightning_reid.models.checkpoint_files import read_checkpoint
 from lightning_reid.option_errors import BriefParser
@@ -114,7 +114,8 @@ class ReIDCLI(LightningCLI):
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             settings["plugins"] = [*plugins, AtomicCheckpointIO()]
         if self._get(self.config_init, "trainer")["logger"] in (None, True):
-            settings["logger"] = [ContinuedCSVLogger(path, name="", version="")]
+            begins = self.subcommand == "fit" and not self.folder.checkpoint
+            settings["logger"] = [ContinuedCSVLogger(path, begins, name="", version="")]
             if self.subcommand == "fit":
                 settings["logger"].append(TensorBoardLogger(path, name="", version=""))
         callbacks = self._get(self.config_init, "trainer")["callbacks"] or []
@@ -125,7 +126,7 @@ class ReIDCLI(LightningCLI):
             settings["callbacks"].append(display)
             settings["enable_progress_bar"] = isinstance(display, ProgressBar)
         if self.subcommand == "fit":
-            settings["callbacks"].append(HowToGoOn(self.folder.path))
+            settings["callbacks"] += [HowToGoOn(self.folder.path), RepeatedEpochs()]
         trainer = super().instantiate_trainer(**settings)
         self.page = Page(self.subcommand)
         trainer.callbacks.append(self.page)  # type: ignore[attr-defined]  # after what it shows

@@ -1,6 +1,9 @@
 """Errors that the user can mend."""
 
+from __future__ import annotations
+
 from math import inf
+from typing import Any
 
 
 class InputError(ValueError):
@@ -29,3 +32,10 @@ def require_one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise an InputError unless a setting is one of the choices."""
     if value not in choices:
         raise InputError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+
+
+def require_size(size: Any) -> None:
+    """Raise an InputError unless this is a height and a width."""
+    whole = isinstance(size, (tuple, list)) and len(size) == 2
+    if not whole or min(size) < 1:
+        raise InputError(f"size must be height and width in pixels, each at least 1, not {size}")

@@ -10,24 +10,32 @@ from pathlib import Path
 from typing import Any, cast
 
 from lightning_reid.errors import InputError
-from lightning_reid.lightning import CSVLogger, ExperimentWriter, rank_zero_only
+from lightning_reid.lightning import CSVLogger, ExperimentWriter, pl, rank_zero_only
 from lightning_reid.whole_files import whole_file
 
 
 class ContinuedCSVLogger(CSVLogger):
     """Lightning's CSV logger, but a resumed run adds to ``metrics.csv`` instead of deleting it.
 
-    What was logged after the checkpoint that is resumed from then stands there twice. Every line is
-    in the file as soon as it is logged, so that a checkpoint never knows of an epoch whose lines a
-    kill has taken; of a kill while the file is written it keeps all whole lines.
+    Every line is in the file as soon as it is logged, so that a checkpoint never knows of an epoch
+    whose lines a kill has taken; of a kill while the file is written it keeps all whole lines.
+
+    Args:
+        root_dir: as for Lightning's.
+        begins: the run begins; what an earlier one left is deleted.
+        options: as for Lightning's.
     """
+
+    def __init__(self, root_dir: str | Path, begins: bool = False, **options: Any) -> None:
+        super().__init__(root_dir, **options)
+        self.begins = begins
 
     @property
     def experiment(self) -> ExperimentWriter:
         """The writer of the file, which starts with what is in there already."""
         # the other processes write nothing, and must not touch the file either
         if self._experiment is None and not getattr(rank_zero_only, "rank", None):
-            self._experiment = ContinuedWriter(self.log_dir)
+            self._experiment = ContinuedWriter(self.log_dir, self.begins)
         return cast(ExperimentWriter, super().experiment)
 
     @rank_zero_only
@@ -40,17 +48,39 @@ class ContinuedCSVLogger(CSVLogger):
         super().log_metrics(metrics, step)
         self.save()
 
+    @rank_zero_only
+    def forget_epochs(self, first: int) -> None:
+        """Take out what was logged from an epoch on, but for tests of the network as it was then.
+
+        Args:
+            first: that epoch, from 0.
+        """
+        cast(ContinuedWriter, self.experiment).forget_epochs(first)
+
+
+class RepeatedEpochs(pl.Callback):
+    """Takes what a resumed run is about to repeat out of every :class:`ContinuedCSVLogger`."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The checkpoint has told by now which epoch is next."""
+        for logger in trainer.loggers:
+            if isinstance(logger, ContinuedCSVLogger) and trainer.current_epoch:
+                logger.forget_epochs(trainer.current_epoch)
+
 
 class ContinuedWriter(ExperimentWriter):
     """Writes lines after those that are in the file; its header grows with new columns.
 
     Args:
         log_dir: folder of the file.
+        begins: delete the file.
     """
 
-    def __init__(self, log_dir: str) -> None:
+    def __init__(self, log_dir: str, begins: bool = False) -> None:
         super().__init__(log_dir)
         self.file = Path(self.metrics_file_path)
+        if begins:
+            self.file.unlink(missing_ok=True)
         self.metrics_keys, rows = self._read()
         if self.metrics_keys:
             self._rewrite(rows)  # without the line that a kill may have cut off
@@ -74,6 +104,13 @@ class ContinuedWriter(ExperimentWriter):
             self._rewrite([*before, *lines])
         else:
             self._append(lines)
+
+    def forget_epochs(self, first: int) -> None:
+        """See :meth:`ContinuedCSVLogger.forget_epochs`."""
+        rows = self._read()[1]
+        kept = [row for row in rows if _epoch(row) < first or _is_test(row)]
+        if len(kept) < len(rows):
+            self._rewrite(kept)
 
     def _read(self) -> tuple[list[str], list[dict[str, str]]]:
         """Header and lines of the file, as far as they are whole; nothing if there is none."""
@@ -112,3 +149,12 @@ class ContinuedWriter(ExperimentWriter):
             f"cannot write {self.file}: {error}; see to space and permissions, then go on with "
             "--ckpt_path last"
         )
+
+
+def _epoch(row: Mapping[str, str]) -> float:
+    """0 for what was logged before the first one."""
+    return float(row.get("epoch") or 0)
+
+
+def _is_test(row: Mapping[str, str]) -> bool:
+    return any(value and name.startswith("test/") for name, value in row.items())

@@ -22,16 +22,17 @@ _CLASS = re.compile(r"Problem with given class_path '(.+?)'")
 _UNKNOWN = re.compile(r"Option '(.+?)' is not accepted")
 _REQUIRED = re.compile(r"the following arguments are required: (.+)")
 _NO_CLASS = re.compile(r"Expected a dot import path string: (.+)")
-_EXPECTED = re.compile(r"Expected a <class '(.+?)'>(?:\. Got value: (.*))?")
-_SIZE = re.compile(r"Expected a .*tuple.*\. Got value: (.*)")
+_EXPECTED = re.compile(
+    r"Expected a (?:<class ')?(.+?)(?:'>)?(?:\. Got value: (.*))?$", re.MULTILINE
+)
 _GIVEN = re.compile(r"Given value: (.+)")
 _TYPES = re.compile(r"<class '(lightning_reid\..+?)'>")
 _UNRECOGNIZED = re.compile(r"unrecognized arguments: (.+)")
 _NOT_OF_COMMAND = re.compile(r"Subcommand '.+?' does not accept option '(.+?)'")
 
 
-class BriefParser(CommandParser):
-    """The parser of the command line, which tells a wrong option in two lines."""
+class BriefErrors(ArgumentParser):
+    """A parser that tells a wrong option in two lines."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """End the process with what is wrong; parsers inside this one raise it, at length."""
@@ -41,6 +42,10 @@ class BriefParser(CommandParser):
         known = [action.dest for action in parser._actions]
         command = parser.prog.replace(" [options]", "")
         self.exit(2, f"lightning-reid: error: {brief(message, known, command)}\n")
+
+
+class BriefParser(BriefErrors, CommandParser):
+    """The parser of the Trainer's commands."""
 
 
 def brief(message: str, known: Collection[str], command: str) -> str:
@@ -114,13 +119,13 @@ class _Wrong:
             names = sorted({cls.__name__ for base in bases for cls in _subclasses(base)})
             guess = _guess(found[1], names, "") or f"; there are {', '.join(names)}"
             return f"{option}: there is no class {found[1]}{guess}"
-        if self.keys[-1] == "size" and (found := _SIZE.search(text)):
-            return f"{option}: expected [height,width], such as [256,128], not {found[1]}"
         tried = [(kind, value) for kind, value in _EXPECTED.findall(text) if kind != "NoneType"]
         values = [value for _, value in tried if value] + _GIVEN.findall(text)
         if not tried or not values:
             return None
         kinds = " or ".join(dict.fromkeys(kind for kind, _ in tried))
+        if self.keys[-1] == "size":
+            kinds = "[height,width], such as [256,128]"
         return f"{option}: expected {kinds}, not {values[0]}"
 
     def _unknown(self, option: str, name: str) -> str:

@@ -238,6 +238,10 @@ def fails(capsys, *args):
         ("--model.clusterer=Foo", "there is no class Foo; there are AgglomerativeClusterer"),
         ("--model.learning_rate=abc", "--model.learning_rate: expected float, not abc"),
         ("--trainer.max_epochs=many", "--trainer.max_epochs: expected int, not many"),
+        (
+            "--data.size=[1,2,3]",
+            "--data.size: expected [height,width], such as [256,128], not [1",
+        ),
     ],
 )
 def test_a_wrong_option_is_told_in_two_lines(option, told, persons, tmp_path, capsys):
@@ -462,3 +466,29 @@ def test_a_broken_image_in_a_worker_is_told_in_one_line(persons, tmp_path, monke
     assert "on_error=skip" in message
     assert "\n" not in message
     assert ".cpp" not in message
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("check --data=Market1501 --data.root=x --data.size=64", "--data.size: expected [height,"),
+        ("check --data=Market1501 --data.rot=x", "did you mean --data.root?"),
+        ("search --ckpt_path=x --gallery=y", "missing: --query"),
+        ("search --ckpt_path=x --gallery=y --query=z --topp=3", "did you mean --top?"),
+        ("search --ckpt_path=x --gallery=y --query=z --top=few", "--top: expected int, not few"),
+        ("export --ckpt_path=x --size=64", "--size: expected [height,width], such as [256,128]"),
+        ("export --ckpt_path=x --outptu=y", "did you mean --output?"),
+    ],
+)
+def test_commands_beside_the_trainers_are_as_brief(command, told, capsys):
+    with pytest.raises(SystemExit):
+        run_command_line(command.split())
+    message = capsys.readouterr().err
+    assert told in message
+    assert message.startswith("lightning-reid: error: ")
+    assert message.count("\n") == 2
+
+
+def test_a_size_that_is_none_is_named():
+    with pytest.raises(ValueError, match=r"size must be height and width .* not \(0, 32\)"):
+        run_command_line(["export", "--ckpt_path=x", "--size=[0,32]"])

@@ -80,3 +80,28 @@ def test_a_log_that_was_deleted_begins_again(tmp_path):
     (tmp_path / "metrics.csv").unlink()
     logger.log_metrics({"loss": 2.0}, step=1)
     assert rows(tmp_path) == [{"loss": "2.0", "step": "1"}]
+
+
+def test_epochs_that_are_repeated_are_taken_out(tmp_path):
+    for epoch in range(4):
+        log(tmp_path, epoch=epoch, loss=1.0)
+    log(tmp_path, clusters=5)  # before the first epoch
+    log(tmp_path, epoch=4, **{"test/mAP": 0.5})
+    logger = ContinuedCSVLogger(tmp_path, name="", version="")
+    logger.forget_epochs(2)
+    logger.log_metrics({"epoch": 2, "loss": 9.0})
+    told = [
+        (row["epoch"], row["loss"] or row["clusters"] or row["test/mAP"]) for row in rows(tmp_path)
+    ]
+    assert told == [("0", "1.0"), ("1", "1.0"), ("", "5"), ("4", "0.5"), ("2", "9.0")]
+
+
+def test_a_run_that_begins_again_begins_its_log_again(tmp_path, monkeypatch):
+    log(tmp_path, loss=1.0)
+    logger = ContinuedCSVLogger(tmp_path, begins=True, name="", version="")
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    assert len(rows(tmp_path)) == 1  # not for another process to touch
+    monkeypatch.undo()
+    logger.log_metrics({"loss": 2.0})
+    logger.log_metrics({"loss": 3.0})
+    assert [row["loss"] for row in rows(tmp_path)] == ["2.0", "3.0"]

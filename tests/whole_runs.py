@@ -90,10 +90,11 @@ def _bits(tensor):
 
 
 def lines(folder):
-    """What was logged, beside seconds, as a set: what was replayed stands there twice."""
+    """What was logged, beside seconds; what was replayed stands there once."""
     with (folder / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert all(None not in row and None not in row.values() for row in rows)  # none is cut off
-    return {
-        tuple((k, v) for k, v in sorted(row.items()) if v and "seconds/" not in k) for row in rows
-    }
+    return [
+        {name: value for name, value in row.items() if value and "seconds/" not in name}
+        for row in rows
+    ]

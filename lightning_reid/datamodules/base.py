@@ -31,7 +31,7 @@ from lightning_reid.data.matches import has_match
 from lightning_reid.data.samples import UNKNOWN
 from lightning_reid.data.text_columns import natural_order
 from lightning_reid.datamodules.published import Published, say_differences
-from lightning_reid.errors import InputError, require_one_of
+from lightning_reid.errors import InputError, require_one_of, require_size
 from lightning_reid.labels import PseudoLabels
 from lightning_reid.lightning import pl, rank_zero_warn
 
@@ -106,10 +106,7 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        if np.shape(size) != (2,) or min(size) < 1:
-            raise InputError(
-                f"size must be height and width in pixels, each at least 1, not {size}"
-            )
+        require_size(size)
         if cache is not None:
             require_one_of("cache", cache, ("ram",))
         require_one_of("on_error", on_error, ("stop", "skip"))

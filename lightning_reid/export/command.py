@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.table import Table
 
@@ -13,6 +12,7 @@ from lightning_reid.commands import add_model_arguments
 from lightning_reid.errors import InputError
 from lightning_reid.export.onnx_file import Exported, export_onnx, require_onnx
 from lightning_reid.models.trained import TrainedModel, run_of
+from lightning_reid.option_errors import BriefErrors
 
 _DESCRIPTION = """\
 Write a trained network as an ONNX file: uint8 RGB images (B, H, W, 3) of the model's size in, unit
@@ -38,10 +38,8 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        prog="lightning-reid export", description=_DESCRIPTION, allow_abbrev=False
-    )
+def _parser() -> BriefErrors:
+    parser = BriefErrors(prog="lightning-reid export", description=_DESCRIPTION, allow_abbrev=False)
     add_model_arguments(parser)
     parser.add_argument(
         "--output",

@@ -17,6 +17,7 @@ from lightning_reid.inspection.inspection import inspect
 from lightning_reid.inspection.report import WRITTEN, print_inspection, write_inspection
 from lightning_reid.lightning.cli import LightningArgumentParser
 from lightning_reid.named_configs import with_named_configs
+from lightning_reid.option_errors import BriefErrors
 
 _DESCRIPTION = """\
 Look at a data set before training on it. Decodes every image once and tells how many there are by
@@ -33,7 +34,7 @@ _IGNORED = re.compile(
 )
 
 
-class _DataParser(LightningArgumentParser):
+class _DataParser(BriefErrors, LightningArgumentParser):
     """Reads configs that were written for ``fit``: sections it does not know are left out."""
 
     def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Namespace:

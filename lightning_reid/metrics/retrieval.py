@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -21,6 +22,8 @@ from lightning_reid.metrics.functional.reranking import Reranking
 from lightning_reid.metrics.functional.retrieval import ProtocolName, distances_between
 from lightning_reid.metrics.numbers import ranking_numbers
 from lightning_reid.metrics.share import Share
+
+_PIECE_ELEMENTS = 1 << 22  # 16 MiB of float32
 
 
 class RetrievalMetrics(Metric):
@@ -114,7 +117,7 @@ class RetrievalMetrics(Metric):
         """
         Collected(embeddings, identities, cameras, is_query, index).require_columns()
         precise = torch.promote_types(embeddings.dtype, torch.float32)
-        self.embeddings.append(embeddings.detach().to(precise))
+        _append(self.embeddings, embeddings.detach().to(precise))
         self.identities.append(identities)
         self.cameras.append(cameras)
         self.is_query.append(is_query)
@@ -183,6 +186,18 @@ def _tell_what_open_set_lacks(numbers: dict[str, float]) -> None:
             "open_set: the gallery has no match for any query, so dir@... is NaN: it takes "
             "queries whose identity is in the gallery, too"
         )
+
+
+def _append(state: list[Tensor], batch: Tensor) -> None:
+    """Add a batch; those before it become one piece once they are large enough.
+
+    Large pieces go back to the system when they are freed; a test's thousands of small ones, which
+    are freed when they have been joined, would not.
+    """
+    state.append(batch)
+    small = [*takewhile(lambda piece: piece.numel() < _PIECE_ELEMENTS, reversed(state))]
+    if sum(piece.numel() for piece in small) >= _PIECE_ELEMENTS:
+        state[-len(small) :] = [torch.cat(small[::-1])]
 
 
 def _whole(state: list[Tensor] | Tensor) -> Tensor:

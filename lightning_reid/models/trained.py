@@ -14,7 +14,7 @@ import yaml  # type: ignore[import-untyped]
 from torch import Tensor
 
 from lightning_reid.data.transforms import IMAGENET_MEAN, IMAGENET_STD
-from lightning_reid.errors import InputError
+from lightning_reid.errors import InputError, require_size
 from lightning_reid.models.checkpoint_files import read_checkpoint
 from lightning_reid.models.embedding import EmbeddingNetwork
 from lightning_reid.run_folder import LAST
@@ -60,8 +60,10 @@ class TrainedModel:
 
         Raises:
             FileNotFoundError: if there is no such checkpoint.
-            InputError: if it is no checkpoint of this library, or nothing tells the size.
+            InputError: if it is no checkpoint of this library, or the size is not told, or is none.
         """
+        if size is not None:
+            require_size(size)
         file = find_checkpoint(checkpoint)
         content = read_checkpoint(file)
         if not (isinstance(content, Mapping) and "lightning_reid" in content):

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-
 from lightning_reid.commands import add_model_arguments
 from lightning_reid.data import OnError
 from lightning_reid.errors import InputError
 from lightning_reid.lightning import rank_zero_info
 from lightning_reid.models.trained import TrainedModel, run_of
+from lightning_reid.option_errors import BriefErrors
 from lightning_reid.search.embedder import Embedder
 from lightning_reid.search.gallery import Change, Gallery
 from lightning_reid.search.listing import list_images
@@ -54,10 +53,8 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        prog="lightning-reid search", description=_DESCRIPTION, allow_abbrev=False
-    )
+def _parser() -> BriefErrors:
+    parser = BriefErrors(prog="lightning-reid search", description=_DESCRIPTION, allow_abbrev=False)
     add_model_arguments(parser)
     parser.add_argument(
         "--gallery",

@@ -11,6 +11,7 @@ from torchmetrics import MetricCollection
 from lightning_reid.clustering import jaccard_tensors
 from lightning_reid.errors import InputError
 from lightning_reid.metrics import Evaluation, RetrievalMetrics, retrieval_metrics
+from lightning_reid.metrics import retrieval as retrieval_metric
 from lightning_reid.metrics.functional import reranking, retrieval, verification
 
 EVERYTHING = Evaluation(
@@ -159,3 +160,13 @@ def test_on_a_gpu(columns):
     expected = updated(columns, **vars(EVERYTHING)).compute()
     found = updated([column.cuda() for column in columns], **vars(EVERYTHING)).compute()
     assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_many_small_batches_are_a_few_large_pieces(columns, monkeypatch):
+    monkeypatch.setattr(retrieval_metric, "_PIECE_ELEMENTS", 50 * columns[0].shape[1])
+    metric, expected = RetrievalMetrics(), updated(columns).compute()
+    for batch in torch.arange(230).split(7):
+        metric.update(*(column[batch] for column in columns))
+    lengths = [len(piece) for piece in metric.embeddings]
+    assert lengths == [56, 56, 56, 56, 6]
+    assert metric.compute() == expected
