@@ -22,19 +22,19 @@ from lightning_reid.lightning import TensorBoardLogger, WandbLogger, isolate_rng
 from lightning_reid.metrics import RetrievalMetrics
 from lightning_reid.models import EmbeddingNetwork
 from lightning_reid.report.attention import attention_maps
-from lightning_reid.report.curves import draw_labellings, draw_over_epochs
+from lightning_reid.report.curves import draw_labellings, draw_loss, draw_over_epochs
 from lightning_reid.report.embedding_map import sample_clusters
 from lightning_reid.report.evaluated import Evaluated
 from lightning_reid.report.figures import as_image, figures_freed
 from lightning_reid.report.labelled import Labelled
-from lightning_reid.report.tables import write_table
+from lightning_reid.report.tables import read_losses, write_table
 from lightning_reid.whole_files import whole_file
 
 Drawings = Mapping[str, Callable[[], Image.Image | None]]
 
 _OF_EVALUATION = ("cmc", "camera_pairs", "worst_rankings", "typical_rankings", "attention")
 _OF_LABELS = ("clusters", "map_by_camera", "map_by_cluster")
-_OVER_EPOCHS = ("map_over_epochs", "clusters_over_epochs")
+_OVER_EPOCHS = ("map_over_epochs", "clusters_over_epochs", "loss_over_epochs")
 
 
 class Pictures(pl.Callback):
@@ -49,6 +49,8 @@ class Pictures(pl.Callback):
       from the true identities of the test images;
     - after every evaluation of a ``fit``: ``map_over_epochs``;
     - after every labelling: ``clusters_over_epochs``;
+    - after every epoch: ``loss_over_epochs``, from what a :class:`~lightning_reid.callbacks.Page`
+      has written down;
     - when training ends: ``clusters``, ``map_by_camera`` and ``map_by_cluster``, from pseudo labels
       alone. For these some training images are embedded once more.
 
@@ -121,8 +123,9 @@ class Pictures(pl.Callback):
         self._num_drawn, self._tested_before = 0, False
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draw the labelling for this epoch."""
+        """Draw the labelling for this epoch, and the losses before it."""
         self._draw_labellings(trainer)
+        self._draw_losses(trainer)
         epoch, every = trainer.current_epoch, self.every_n_epochs
         if every and epoch and epoch % every == 0:
             self._draw_labels(trainer, pl_module)
@@ -130,6 +133,7 @@ class Pictures(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the last labelling."""
         self._draw_labellings(trainer)
+        self._draw_losses(trainer)
         self._draw_labels(trainer, pl_module)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -217,6 +221,16 @@ class Pictures(pl.Callback):
         drawing = {"clusters_over_epochs": lambda: as_image(draw_labellings(history))}
         with isolate_rng():
             self._on_first_rank(trainer, lambda folder: self._save(trainer, folder, drawing))
+
+    def _draw_losses(self, trainer: pl.Trainer) -> None:
+        folder = _folder(trainer)  # before anything that may differ between ranks, as logs may
+        if _rehearses(trainer) or not trainer.is_global_zero:
+            return
+        losses = read_losses(folder)
+        if losses:
+            drawing = {"loss_over_epochs": lambda: as_image(draw_loss(losses))}
+            with isolate_rng():
+                self._save(trainer, folder, drawing)
 
     def _draw_labels(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         labelling = _labelling(trainer)

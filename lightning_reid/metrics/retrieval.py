@@ -23,7 +23,7 @@ from lightning_reid.metrics.functional.retrieval import ProtocolName, distances_
 from lightning_reid.metrics.numbers import ranking_numbers
 from lightning_reid.metrics.share import Share
 
-_PIECE_ELEMENTS = 1 << 22  # 16 MiB of float32
+_PIECE_ELEMENTS = 1 << 24  # 64 MiB of float32
 
 
 class RetrievalMetrics(Metric):
@@ -117,11 +117,26 @@ class RetrievalMetrics(Metric):
         """
         Collected(embeddings, identities, cameras, is_query, index).require_columns()
         precise = torch.promote_types(embeddings.dtype, torch.float32)
-        _append(self.embeddings, embeddings.detach().to(precise))
+        self.embeddings.append(embeddings.detach().to(precise))
         self.identities.append(identities)
         self.cameras.append(cameras)
         self.is_query.append(is_query)
         self.index.append(index)
+        self._join_batches()
+
+    def _join_batches(self) -> None:
+        """Make one piece of the last batches once they are large enough.
+
+        Large pieces go back to the system when they are freed; a test's thousands of small ones,
+        which are freed when they are joined at its end, would not.
+        """
+        batches = takewhile(lambda rows: rows.numel() < _PIECE_ELEMENTS, reversed(self.embeddings))
+        sizes = [rows.numel() for rows in batches]
+        if sum(sizes) < _PIECE_ELEMENTS:
+            return
+        for field in fields(Collected):
+            state = getattr(self, field.name)
+            state[-len(sizes) :] = [torch.cat(state[-len(sizes) :])]
 
     def collect(self) -> Collected:
         """What was seen so far by this process (by all of them, inside ``compute``)."""
@@ -186,18 +201,6 @@ def _tell_what_open_set_lacks(numbers: dict[str, float]) -> None:
             "open_set: the gallery has no match for any query, so dir@... is NaN: it takes "
             "queries whose identity is in the gallery, too"
         )
-
-
-def _append(state: list[Tensor], batch: Tensor) -> None:
-    """Add a batch; those before it become one piece once they are large enough.
-
-    Large pieces go back to the system when they are freed; a test's thousands of small ones, which
-    are freed when they have been joined, would not.
-    """
-    state.append(batch)
-    small = [*takewhile(lambda piece: piece.numel() < _PIECE_ELEMENTS, reversed(state))]
-    if sum(piece.numel() for piece in small) >= _PIECE_ELEMENTS:
-        state[-len(small) :] = [torch.cat(small[::-1])]
 
 
 def _whole(state: list[Tensor] | Tensor) -> Tensor:

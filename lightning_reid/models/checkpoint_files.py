@@ -83,7 +83,9 @@ def _read_safetensors(path: Path) -> Any:
 
 def _blocked_object(message: str) -> str | None:
     """The object that weights-only loading refused; None if it failed for another reason."""
-    refused = re.search(r"GLOBAL (\S+)|[Uu]nsupported (?:class|global)[: ]+(\S+)", message)
+    refused = re.search(
+        r"GLOBAL (\S+)|[Uu]nsupported (?:class|global)[: ]+(?!GLOBAL )(\S+)", message
+    )
     if refused:
         return refused.group(1) or refused.group(2)
     return "an object of unknown type" if "unrecognized function" in message else None

@@ -125,5 +125,13 @@ CONTENTS = (
                 "how many seconds it took. Epochs count from 0.",
             ),
         ),
+        pictures=(
+            Item(
+                "loss_over_epochs",
+                "Loss over epochs",
+                "New labels make a new task: where they change, the loss may rise while the model "
+                "gets better.",
+            ),
+        ),
     ),
 )

@@ -94,6 +94,31 @@ def draw_over_epochs(curves: Mapping[str, Sequence[tuple[float, float]]], title:
     return figure
 
 
+def draw_loss(losses: Sequence[tuple[float, float]]) -> Figure:
+    """The loss of every epoch.
+
+    Args:
+        losses: (epoch, mean loss of its batches).
+
+    Returns:
+        A ``Figure`` of matplotlib that belongs to no window; ``savefig`` writes it.
+
+    Example:
+        >>> axes = draw_loss([(0, 4.5), (1, 2.25), (2, 1.5)]).axes[0]
+        >>> axes.get_ylabel(), axes.get_xlim()[0] < 1 < axes.get_xlim()[1]
+        ('mean loss', True)
+    """
+    figure = new_figure(6, 3.5)
+    axes = figure.add_subplot()
+    # an epoch's mean stands at its end, as the mAP that it led to does
+    epochs, means = np.array(sorted(losses), dtype=float).reshape(-1, 2).T
+    axes.plot(epochs + 1, means, color=COLOURS[0], marker="o", markersize=4)
+    axes.set_ylabel("mean loss")
+    axes.set_ylim(bottom=min(0.0, *means))
+    _epochs(axes)
+    return figure
+
+
 def draw_labellings(history: Sequence[Mapping[str, float]]) -> Figure:
     """Clusters, outliers and churn of every labelling, one above the other.
 

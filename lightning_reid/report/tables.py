@@ -142,6 +142,13 @@ def write_epoch(folder: Path, epoch: int, loss: float | None, seconds: float) ->
     write_table(folder, "epochs", EPOCH_COLUMNS, [*before, [epoch, loss, seconds]])
 
 
+def read_losses(folder: Path) -> list[tuple[float, float]]:
+    """Epoch and mean loss of what :func:`write_epoch` wrote, where there was a loss."""
+    table = read_table(folder, "epochs")
+    rows = [] if table is None else table.rows
+    return [(float(epoch), float(loss)) for epoch, loss, *_ in rows if loss]
+
+
 def _as_long_as(header: Sequence[str], row: Sequence[str]) -> list[str]:
     """A row as it should be, whoever wrote it."""
     return [*row, *[""] * len(header)][: len(header)]

@@ -447,7 +447,8 @@ def test_the_command_line_draws_and_tests_into_its_own_folder(persons, tmp_path)
     fitted = run("fit", persons, folder, *options)
     (callback,) = [c for c in fitted.trainer.callbacks if isinstance(c, Pictures)]
     assert [e["epoch"] for e in callback.evaluations] == [0, 1]
-    everything = {"clusters_over_epochs", "map_over_epochs", "attention"} | OF_TEST | OF_LABELS
+    over_epochs = {f"{name}_over_epochs" for name in ("clusters", "map", "loss")}
+    everything = over_epochs | {"attention"} | OF_TEST | OF_LABELS
     assert drawn(folder) == everything
     run("test", persons, folder, "--ckpt_path=last")
     assert drawn(folder / "test") == OF_TEST | {"attention"}

@@ -3,8 +3,15 @@ import math
 import numpy as np
 import pytest
 
-from lightning_reid.report.curves import cmc_curve, draw_cmc, draw_labellings, draw_over_epochs
+from lightning_reid.report.curves import (
+    cmc_curve,
+    draw_cmc,
+    draw_labellings,
+    draw_loss,
+    draw_over_epochs,
+)
 from lightning_reid.report.figures import as_image
+from lightning_reid.report.tables import read_losses, write_epoch
 
 
 def lines(figure):
@@ -53,3 +60,13 @@ def test_clusters_outliers_and_churn_are_drawn(count):
     assert list(outliers.get_ydata()) == [50] * count
     np.testing.assert_equal(list(churn.get_ydata()), [math.nan, 25, 25][:count])
     as_image(figure)
+
+
+def test_losses_stand_at_the_ends_of_their_epochs(tmp_path):
+    for epoch, loss in enumerate([3.0, None, -1.0]):
+        write_epoch(tmp_path, epoch, loss, seconds=1.0)
+    (axes,) = draw_loss(read_losses(tmp_path)).axes
+    (line,) = axes.get_lines()
+    assert line.get_xydata().tolist() == [[1, 3], [3, -1]]
+    assert axes.get_ylim()[0] == -1
+    assert read_losses(tmp_path / "other") == []
