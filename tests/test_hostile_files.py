@@ -54,7 +54,7 @@ def trapped(checkpoint, sign, tmp_path):
 @pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
 def test_commands_refuse_a_checkpoint_with_code(command, trapped, persons, tmp_path):
     with pytest.raises(
-        InputError, match=r"last.ckpt holds more than tensors \(mkdir\).*was not loaded"
+        InputError, match=r"last.ckpt holds more than tensors \(\w+.mkdir\).*was not loaded"
     ):
         run(command, persons, tmp_path / "other", f"--ckpt_path={trapped}")
 
@@ -68,7 +68,7 @@ def test_search_and_export_refuse_it(trapped, persons):
 
 
 def test_it_is_no_pretrained_backbone_either(trapped, persons, tmp_path):
-    with pytest.raises(ValueError, match=r"mkdir.*was not loaded"):
+    with pytest.raises(ValueError, match=r"\w+.mkdir.*was not loaded"):
         run("fit", persons, tmp_path / "other", f"--model.weights={trapped}")
 
 
