@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -147,7 +149,20 @@ def first_rank_only(trainer: pl.Trainer, work: Callable[[], Result]) -> Result:
 @lru_cache(maxsize=1)  # formed once: one formed while its forerunner ends can hang
 def _patient_group(_world: Any) -> Any:
     """Form a group of all ranks on the CPU whose collectives hardly ever time out."""
+    atexit.register(_end_groups)
     return dist.new_group(backend="gloo", timeout=_PATIENCE)
+
+
+def _end_groups() -> None:
+    """End all process groups while Python still runs.
+
+    Lightning leaves those on the CPU to the end of the process, where a thread of theirs that finds
+    Python gone now and then aborts it. A group ends when nothing refers to it any more.
+    """
+    _patient_group.cache_clear()
+    gc.collect()  # cycles: Trainers, and modules and metrics with groups of their own
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _outcome(work: Callable[[], Result]) -> tuple[Result | None, Exception | None]:

@@ -3,6 +3,7 @@
 python share_evaluation.py COLUMNS.npz RESULT.json
 """
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -71,6 +72,7 @@ def run(rank, columns_file, result):
         found[size] = everyone[:size]
     if rank == 0:
         Path(result).write_text(json.dumps(found))
+    gc.collect()  # metrics are cycles, and hold groups, whose threads must end before Python does
     dist.destroy_process_group()
 
 
