@@ -6,6 +6,7 @@ import errno
 import shlex
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ class ReIDCLI(LightningCLI):
         if self.folder.checkpoint:
             # before anything is written into its folder
             checkpoint = read_checkpoint(self.folder.checkpoint)
-            self.model.require_own(checkpoint)
+            self.model.require_own(checkpoint, str(self.folder.checkpoint))
+            self._require_epochs(checkpoint)
             self.steps_before = checkpoint["global_step"]
         elif self.subcommand != "fit":
             rank_zero_warn(
@@ -113,13 +115,14 @@ class ReIDCLI(LightningCLI):
         plugins = given if isinstance(given, list) else [given]
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             settings["plugins"] = [*plugins, AtomicCheckpointIO()]
-        if self._get(self.config_init, "trainer")["logger"] in (None, True):
-            begins = self.subcommand == "fit" and not self.folder.checkpoint
-            settings["logger"] = [ContinuedCSVLogger(path, begins, name="", version="")]
-            if self.subcommand == "fit":
-                settings["logger"].append(TensorBoardLogger(path, name="", version=""))
+        settings["logger"] = self._loggers(path)
         callbacks = self._get(self.config_init, "trainer")["callbacks"] or []
         settings["callbacks"] = [*(callbacks if isinstance(callbacks, list) else [callbacks])]
+        if self._get(self.config_init, "trainer")["enable_checkpointing"] is False:
+            usual = self.trainer_defaults["callbacks"]
+            self.trainer_defaults["callbacks"] = [
+                callback for callback in usual if not isinstance(callback, ModelCheckpoint)
+            ]
         if self._shows_progress(settings["callbacks"]):
             bars = self._get(self.config_init, "trainer")["enable_progress_bar"] is not False
             display = progress_display(bars)
@@ -131,6 +134,29 @@ class ReIDCLI(LightningCLI):
         self.page = Page(self.subcommand)
         trainer.callbacks.append(self.page)  # type: ignore[attr-defined]  # after what it shows
         return trainer
+
+    def _loggers(self, path: str) -> list[Any] | bool:
+        """The CSV log first: Lightning takes its folder for that of the run."""
+        given = self._get(self.config_init, "trainer")["logger"]
+        if given is False or given == []:
+            return False
+        begins = self.subcommand == "fit" and not self.folder.checkpoint
+        own = [ContinuedCSVLogger(path, begins, name="", version="")]
+        if given not in (None, True):
+            return [*own, *(given if isinstance(given, list) else [given])]
+        if self.subcommand == "fit":
+            return [*own, TensorBoardLogger(path, name="", version="")]
+        return own
+
+    def _require_epochs(self, checkpoint: Mapping[str, Any]) -> None:
+        """Before anything of the run is touched."""
+        wanted = self._get(self.config_init, "trainer")["max_epochs"]
+        done = checkpoint["epoch"] + 1
+        if self.subcommand == "fit" and wanted is not None and 0 <= wanted < done:
+            raise InputError(
+                f"{self.folder.checkpoint} has {done} epochs done, and max_epochs is {wanted}: ask "
+                f"for more, such as --trainer.max_epochs {2 * done}"
+            )
 
     def _shows_progress(self, callbacks: list[pl.Callback]) -> bool:
         """Whether it is left to this command line how."""
@@ -279,7 +305,11 @@ _MENDABLE = (
 
 
 def main() -> None:
-    """Run the command line of this process; what the user can mend is told in one line."""
+    """Run the command line of this process; what the user can mend is told in one line.
+
+    Classes may come from modules in the current folder, as with ``python -m``.
+    """
+    sys.path.append(str(Path.cwd()))
     try:
         done = run_command_line()
     except KeyboardInterrupt:  # outside the Trainer, which has its own way to end

@@ -65,5 +65,7 @@ def _replaced(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def _file_of(given: str) -> str:
-    is_file = Path(given).suffix or Path(given).exists()
+    path = Path(given)
+    # a folder of data may have the name of a config
+    is_file = path.suffix or (path.exists() and not path.is_dir())
     return given if is_file else str(config_file(given))

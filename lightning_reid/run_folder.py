@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
+from typing import IO, Any
 
 from lightning_reid.errors import InputError
-from lightning_reid.lightning import rank_zero_warn
+from lightning_reid.lightning import rank_zero_only, rank_zero_warn
+from lightning_reid.run_claim import claim
 
 LAST = Path("checkpoints", "last.ckpt")
 CONFIG = "config.yaml"
+RECORD = "run.json"
 
 _LITTLE = 4096  # bytes; an empty file fits on a full disk
 
@@ -24,10 +28,12 @@ class RunFolder:
     Args:
         path: where this command writes.
         checkpoint: what it starts from, if anything.
+        held: what keeps other processes from training into it.
     """
 
     path: Path
     checkpoint: Path | None = None
+    held: IO[Any] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def choose(
@@ -39,8 +45,8 @@ class RunFolder:
     ) -> RunFolder:
         """Find the folder for a command.
 
-        A ``fit`` from scratch gets ``wanted`` or, if a run that finished an epoch is there,
-        ``wanted-2``, ``wanted-3``, ...
+        A ``fit`` from scratch gets ``wanted`` or, if a run that finished an epoch is there, or one
+        that another process is at, ``wanted-2``, ``wanted-3``, ...
         A ``fit`` from a run's checkpoint goes on in that run's folder, and one from ``"last"``
         begins a run again that was interrupted before its first checkpoint; other commands write
         into a folder named after them inside it.
@@ -54,18 +60,21 @@ class RunFolder:
 
         Raises:
             FileNotFoundError: if there is no such checkpoint.
+            InputError: if another process trains in the folder of a run that is to go on.
         """
         # one spelling for one folder: Lightning deletes the checkpoint before by its path
         wanted = Path(wanted).resolve()
         if checkpoint is None:
             # a network as it begins, whose results must not replace those of a trained one
-            return cls(_first_free(wanted) if command == "fit" else wanted / f"{command}_untrained")
-        if checkpoint == "last" and (own := _own_run(configs)):
+            if command == "fit":
+                return _first_free(wanted)
+            return cls(wanted / f"{command}_untrained")
+        if checkpoint == "last" and (own := _own_run(configs, wanted)):
             file = own / LAST
         elif checkpoint == "last":
             if command == "fit" and (begun := _begun(wanted)):
                 rank_zero_warn(f"{begun} was interrupted before its first checkpoint: begun again")
-                return cls(begun)
+                return cls(begun, held=_hold(begun))
             file = _newest_checkpoint(wanted)
         else:
             file = Path(checkpoint).resolve()
@@ -75,7 +84,9 @@ class RunFolder:
                 raise FileNotFoundError(f"no checkpoint {file}")
         in_run = file.parent.name == LAST.parent.name
         run = file.parent.parent if in_run else wanted
-        return cls(run if command == "fit" else run / command, file)
+        if command == "fit":
+            return cls(run, file, _hold(run))
+        return cls(run / command, file)
 
     def require_writable(self) -> None:
         """See whether the run can be written; leaves nothing there.
@@ -105,10 +116,18 @@ def _existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if path.exists())
 
 
-def _own_run(configs: Sequence[str | Path]) -> Path | None:
-    """The run whose settings were given, if it has a checkpoint."""
+def _own_run(configs: Sequence[str | Path], wanted: Path) -> Path | None:
+    """The run whose settings were given, if it has a checkpoint.
+
+    Raises:
+        FileNotFoundError: if it has none, and is not one that ``wanted`` would find.
+    """
     folders = [Path(c).resolve().parent for c in configs if Path(c).name == CONFIG]
-    return next((folder for folder in reversed(folders) if (folder / LAST).is_file()), None)
+    own = next((folder for folder in reversed(folders) if (folder / LAST).is_file()), None)
+    begun = [folder for folder in folders if (folder / RECORD).is_file()]
+    if own is None and begun and begun[-1] not in _numbered(wanted):
+        raise FileNotFoundError(f"no {LAST} in {begun[-1]}")
+    return own
 
 
 def _begun(wanted: Path) -> Path | None:
@@ -140,9 +159,22 @@ def _numbered(wanted: Path) -> list[Path]:
     return [path for _, path in sorted((int(m[1] or 1), path) for m, path in found)]
 
 
-def _first_free(wanted: Path) -> Path:
+def _first_free(wanted: Path) -> RunFolder:
     taken = {path.name for path in _numbered(wanted) if (path / LAST).is_file()}
-    number = 1
-    while (name := wanted.name if number == 1 else f"{wanted.name}-{number}") in taken:
-        number += 1
-    return wanted.with_name(name)
+    for number in count(1):
+        path = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        if path.name in taken:
+            continue
+        if getattr(rank_zero_only, "rank", 0):  # the first process of a run holds it for all
+            return RunFolder(path)
+        if held := claim(path):
+            return RunFolder(path, held=held)
+    raise AssertionError("numbers do not end")
+
+
+def _hold(run: Path) -> IO[Any] | None:
+    if getattr(rank_zero_only, "rank", 0):
+        return None
+    if held := claim(run):
+        return held
+    raise InputError(f"another process is training in {run}: let it end first")

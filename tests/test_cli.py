@@ -1,4 +1,5 @@
 import csv
+import os
 import shutil
 import subprocess
 import sys
@@ -9,13 +10,14 @@ import pytest
 import torch
 import yaml
 from command_line import EASY_CLUSTERS as EASY
-from command_line import arguments, run
+from command_line import SMALL, arguments, run
 from small_methods import one_line_error
 
 from lightning_reid import CAP, O2CAP
 from lightning_reid.cli import run_command_line
 from lightning_reid.data import UnreadableImageError, read_image
 from lightning_reid.data import test_transform as plain_transform
+from lightning_reid.errors import InputError
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -492,3 +494,53 @@ def test_commands_beside_the_trainers_are_as_brief(command, told, capsys):
 def test_a_size_that_is_none_is_named():
     with pytest.raises(ValueError, match=r"size must be height and width .* not \(0, 32\)"):
         run_command_line(["export", "--ckpt_path=x", "--size=[0,32]"])
+
+
+def test_another_logger_leaves_the_run_in_its_folder(persons, tmp_path):
+    logger = ["--trainer.logger=TensorBoardLogger", f"--trainer.logger.save_dir={tmp_path}/logs"]
+    run("fit", persons, tmp_path / "run", *EASY, *logger, "--trainer.max_epochs=1")
+    whole = {"checkpoints", "config.yaml", "metrics.csv", "report.html", "pictures", "tables"}
+    assert whole <= {path.name for path in (tmp_path / "run").iterdir()}
+    assert list((tmp_path / "logs").rglob("events.out.tfevents.*"))
+    run("fit", persons, tmp_path / "run", *EASY, *logger, "--ckpt_path=last")
+    assert not (tmp_path / "run-2").exists()
+
+
+def test_fewer_epochs_than_are_done_leave_a_run_as_it_is(trained, persons):
+    folder = trained[0]
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    with pytest.raises(InputError, match=r"2 epochs done, and max_epochs is 1: ask for more"):
+        run("fit", persons, folder, "--ckpt_path=last", "--trainer.max_epochs=1")
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_a_run_without_checkpoints(persons, tmp_path):
+    options = ["--trainer.enable_checkpointing=false", "--trainer.max_epochs=1"]
+    run("fit", persons, tmp_path / "run", *EASY, *options)
+    assert (tmp_path / "run" / "report.html").is_file()
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_classes_of_the_current_folder_are_found(persons, tmp_path):
+    (tmp_path / "mine.py").write_text("from lightning_reid import O2CAP\nclass Mine(O2CAP): pass\n")
+    words = [word.replace("--model=O2CAP", "--model=mine.Mine") for word in SMALL]
+    program = Path(sys.executable).with_name("lightning-reid")
+    options = ["--data=Market1501", f"--data.root={persons}", "--trainer.fast_dev_run=true"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [program, "fit", words[0], *options, *words[1:]]
+    subprocess.run(command, cwd=tmp_path, check=True, env=environment, capture_output=True)
+
+
+def test_a_folder_is_no_config(persons, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "market1501").mkdir()
+    words = ["--config=o2cap", "--config=market1501", f"--data.root={persons}"]
+    with pytest.raises(SystemExit):
+        run_command_line(["fit", *words, "--print_config"])
+    assert "lightning_reid.Market1501" in capsys.readouterr().out
+
+
+def test_a_checkpoint_from_elsewhere_is_named(persons, tmp_path):
+    torch.save({"state_dict": {}}, tmp_path / "other.pth")
+    with pytest.raises(InputError, match=r"other.pth was not written by a run of lightning_reid"):
+        run("test", persons, tmp_path / "run", f"--ckpt_path={tmp_path}/other.pth")

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from lightning_reid.errors import InputError
@@ -101,3 +104,60 @@ def test_what_is_missing_is_named(tmp_path):
         RunFolder.choose("test", tmp_path, str(tmp_path / "nothing.ckpt"))
     with pytest.raises(FileNotFoundError, match="last.ckpt"):
         RunFolder.choose("fit", tmp_path / "run", "last")
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from lightning_reid.run_claim import claim
+held = claim(Path(sys.argv[1]))
+print(held is not None, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def held_elsewhere(tmp_path):
+    """Starts processes that hold a folder until they are killed."""
+    processes = []
+
+    def hold(folder):
+        command = [sys.executable, "-c", HOLD, str(folder)]
+        processes.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        return processes[-1], processes[-1].stdout.readline().strip() == b"True"
+
+    yield hold
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_runs_that_begin_at_the_same_time_have_folders_of_their_own(held_elsewhere, tmp_path):
+    wanted = tmp_path / "run"
+    process, got_it = held_elsewhere(wanted)
+    assert got_it
+    assert not held_elsewhere(wanted)[1]
+    assert RunFolder.choose("fit", wanted, None).path == tmp_path / "run-2"
+    process.kill()
+    process.wait()
+    assert RunFolder.choose("fit", wanted, None).path == wanted
+
+
+def test_a_run_that_is_under_way_is_not_gone_on_from(held_elsewhere, tmp_path):
+    last = finished(tmp_path / "run") / "checkpoints" / "last.ckpt"
+    held_elsewhere(tmp_path / "run")
+    for checkpoint in ("last", str(last)):
+        with pytest.raises(InputError, match="another process is training in .*/run"):
+            RunFolder.choose("fit", tmp_path / "run", checkpoint)
+    assert RunFolder.choose("test", tmp_path / "run", "last").checkpoint == last
+
+
+def test_last_takes_no_other_run_than_that_of_the_settings(tmp_path):
+    wanted, copy = finished(tmp_path / "run"), tmp_path / "copy"
+    copy.mkdir()
+    (copy / "config.yaml").touch()
+    # settings that somebody wrote
+    assert RunFolder.choose("fit", wanted, "last", [copy / "config.yaml"]).path == wanted
+    (copy / "run.json").touch()
+    with pytest.raises(FileNotFoundError, match=r"no checkpoints.last.ckpt in .*copy"):
+        RunFolder.choose("fit", wanted, "last", [copy / "config.yaml"])

@@ -307,13 +307,24 @@ class ReIDModule(pl.LightningModule, ABC):
             self.labels = PseudoLabels.from_state_dict(saved["labels"])
             self.load_training_state(saved["state"])
 
-    def require_own(self, checkpoint: dict[str, Any]) -> None:
-        """Raise an InputError unless this method wrote the checkpoint, of a network like this."""
+    def require_own(self, checkpoint: dict[str, Any], name: str = "the checkpoint") -> None:
+        """Raise an InputError unless this method wrote the checkpoint, of a network like this.
+
+        Args:
+            checkpoint: what was read.
+            name: what to call it.
+        """
         saved = checkpoint.get("lightning_reid")
-        method = saved["method"] if saved else "something other than lightning_reid"
+        if not saved:
+            raise InputError(
+                f"{name} was not written by a run of lightning_reid: give the "
+                "checkpoints/last.ckpt of one, or start from its weights with "
+                "--model.weights=<file>"
+            )
+        method = saved["method"]
         if method != type(self).__name__:
             raise InputError(
-                f"the checkpoint was written by {method}, the model is {type(self).__name__}; "
+                f"{name} was written by {method}, the model is {type(self).__name__}; "
                 f"choose --model={method} or start from its backbone with --model.weights=<file>"
             )
         prefix = "network."
@@ -324,7 +335,7 @@ class ReIDModule(pl.LightningModule, ABC):
                 s.get("backbone") for s in (checkpoint.get("hyper_parameters", {}), self.hparams)
             ]
             raise InputError(
-                f"the checkpoint holds another network (backbone {told[0]}) than the settings give "
+                f"{name} holds another network (backbone {told[0]}) than the settings give "
                 f"(backbone {told[1]}): take its own, --config <its run folder>/config.yaml"
             )
 

@@ -31,7 +31,7 @@ class RetrievalMetrics(Metric):
 
     Keeps the embeddings, once, and never a distance matrix. Images that were seen twice (a sampler
     that pads) count once. Where processes have been synchronised, each scores its share of the
-    queries; the numbers do not depend on how many there are.
+    queries; the numbers do not depend on how many there are. Each must have seen an image.
 
     Args:
         ranks: as for :class:`~lightning_reid.metrics.Evaluation`, which tells what is reported; so
@@ -223,6 +223,6 @@ def _expanded(query: Images, gallery: Images, settings: bool | Expansion) -> tup
     chosen = settings if isinstance(settings, Expansion) else Expansion()
     rows = expand_queries(query.embeddings, gallery.embeddings, chosen.k, chosen.alpha)
     return (
-        replace(query, embeddings=rows),
+        replace(query, embeddings=rows.to(gallery.embeddings.dtype)),
         replace(gallery, embeddings=normalize(gallery.embeddings)),
     )

@@ -170,3 +170,9 @@ def test_many_small_batches_are_a_few_large_pieces(columns, monkeypatch):
     lengths = [len(piece) for piece in metric.embeddings]
     assert lengths == [56, 56, 56, 56, 6]
     assert metric.compute() == expected
+
+
+def test_double_precision_in_every_way(columns):
+    single = updated(columns, **vars(EVERYTHING)).compute()
+    double = updated((columns[0].double(), *columns[1:]), **vars(EVERYTHING)).compute()
+    assert double == pytest.approx(single, abs=1e-6)
