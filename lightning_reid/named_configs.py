@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+import yaml  # type: ignore[import-untyped]
+
 from lightning_reid.errors import InputError
 
 FOLDER = Path(__file__).with_name("configs")
@@ -67,5 +69,21 @@ def _replaced(arguments: Sequence[str]) -> Iterator[str]:
 def _file_of(given: str) -> str:
     path = Path(given)
     # a folder of data may have the name of a config
-    is_file = path.suffix or (path.exists() and not path.is_dir())
-    return given if is_file else str(config_file(given))
+    if not (path.suffix or (path.exists() and not path.is_dir())):
+        return str(config_file(given))
+    if path.is_file():
+        _require_settings(path)
+    return given
+
+
+def _require_settings(file: Path) -> None:
+    """The parser would quote the whole file, and not name it."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        told = " ".join(str(error).replace('in "<unicode string>", ', "").split())
+        raise InputError(f"the config {file} is no YAML: {told}") from error
+    if content is not None and not isinstance(content, dict):
+        raise InputError(
+            f"the config {file} holds no settings; a list of images goes to --data.root"
+        )

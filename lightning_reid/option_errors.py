@@ -25,6 +25,7 @@ _NO_CLASS = re.compile(r"Expected a dot import path string: (.+)")
 _EXPECTED = re.compile(
     r"Expected a (?:<class ')?(.+?)(?:'>)?(?:\. Got value: (.*))?$", re.MULTILINE
 )
+_ABSTRACT = re.compile(r"Expected an instantiatable class, but (\S+) is abstract")
 _GIVEN = re.compile(r"Given value: (.+)")
 _TYPES = re.compile(r"<class '(lightning_reid\..+?)'>")
 _UNRECOGNIZED = re.compile(r"unrecognized arguments: (.+)")
@@ -114,9 +115,10 @@ class _Wrong:
             return self._unknown(option, found[1])
         if found := _REQUIRED.search(text):
             return f"{option}.{found[1]} is required"
+        if found := _ABSTRACT.search(text):
+            return f"say which class first: {option} {' or '.join(_names([found[1]]))}"
         if found := _NO_CLASS.search(text):
-            bases = map(_imported, _TYPES.findall(text))
-            names = sorted({cls.__name__ for base in bases for cls in _subclasses(base)})
+            names = _names(_TYPES.findall(text))
             guess = _guess(found[1], names, "") or f"; there are {', '.join(names)}"
             return f"{option}: there is no class {found[1]}{guess}"
         tried = [(kind, value) for kind, value in _EXPECTED.findall(text) if kind != "NoneType"]
@@ -160,6 +162,11 @@ def _imported(path: str) -> type[Any]:
     module, _, name = path.rpartition(".")
     cls: type[Any] = getattr(importlib.import_module(module), name)
     return cls
+
+
+def _names(bases: Iterable[str]) -> list[str]:
+    """Names of the classes that can be given for one of these."""
+    return sorted({cls.__name__ for base in map(_imported, bases) for cls in _subclasses(base)})
 
 
 def _subclasses(cls: type[Any]) -> Iterator[type[Any]]:

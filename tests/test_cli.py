@@ -261,6 +261,14 @@ def test_what_is_missing_is_told_in_two_lines(capsys):
     assert message.count("\n") == 2
 
 
+def test_a_class_that_is_missing_is_told_in_two_lines(capsys):
+    with pytest.raises(SystemExit):
+        run_command_line(["fit", "--model=O2CAP", "--data.root=crops"])
+    message = capsys.readouterr().err
+    assert "say which class first: --data CUHK03 or " in message
+    assert message.count("\n") == 2
+
+
 def test_a_shortened_option_is_not_guessed(persons, tmp_path, capsys):
     assert "max_epoch" in fails(capsys, "fit", persons, tmp_path, "--trainer.max_epoch=1")
 

@@ -53,3 +53,18 @@ def test_a_run_of_configs_by_name(tmp_path, monkeypatch, capsys):
     assert printed["data"]["class_path"] == "lightning_reid.Market1501"
     assert run_command_line(["check", "--config", "market1501", "--data.root", str(tmp_path)]) == 1
     assert "bounding_box_train" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("path,camera\na.jpg,1\n", "mine.txt holds no settings; a list of images goes to --data.r"),
+        ("model: [1\ndata: 2\n", "mine.txt is no YAML: while parsing .* line 1, column 8"),
+        (b"\xff\xd8\xff", "mine.txt is no YAML"),
+    ],
+)
+def test_a_file_that_is_no_config_is_named(content, told, tmp_path):
+    file = tmp_path / "mine.txt"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=told):
+        with_named_configs(["fit", "--config", str(file)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
@@ -121,7 +122,8 @@ class PseudoLabelCallback(pl.Callback):
             datamodule.assign(self.labels)
             self._adopt_again(trainer, pl_module)
             return
-        _write(trainer, self.refresh(trainer, pl_module, epoch=0))
+        # not 0 where a Trainer that has trained is given more epochs
+        _write(trainer, self.refresh(trainer, pl_module, trainer.current_epoch))
 
     @torch.no_grad()
     def _adopt_again(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -154,6 +156,7 @@ class PseudoLabelCallback(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Label for the next epoch, before the checkpoint of this one is written."""
+        _tell_if_cut_short(trainer)
         # running statistics: without groups of its own, batch norm saw other images on every rank,
         # and DDP hands out those of the first not before the next training step
         follow_first_rank(trainer, pl_module.buffers())
@@ -207,7 +210,7 @@ class PseudoLabelCallback(pl.Callback):
             statistics.update({f"diagnostics/{key}": value for key, value in quality.items()})
         if made.num_clusters < 2:
             self._too_few_clusters(pl_module, made, epoch)
-            return statistics
+            return {**statistics, "labels/stability": math.nan}  # nothing has stayed
         self._warn_if_small(made, datamodule)
         self.history.append({"epoch": float(epoch), **statistics})
         self.labels = made
@@ -270,6 +273,16 @@ def _write(trainer: pl.Trainer, statistics: dict[str, float]) -> None:
     """Hand statistics to the loggers at once, with the number of the last step."""
     for logger in trainer.loggers:
         logger.log_metrics(statistics, step=max(0, trainer.global_step - 1))
+
+
+def _tell_if_cut_short(trainer: pl.Trainer) -> None:
+    progress, count = trainer.fit_loop.epoch_loop.batch_progress, trainer.num_training_batches
+    if progress.current.ready < count:
+        rank_zero_warn(
+            f"epoch {trainer.current_epoch} was ended after {progress.current.ready} of its "
+            f"{count} batches, by max_steps or max_time: a run that goes on from its checkpoint "
+            "begins the next one"
+        )
 
 
 def _pad(extracted: Extracted, num_images: int) -> Extracted:

@@ -199,6 +199,11 @@ class ReIDModule(pl.LightningModule, ABC):
                 f"samples_per_bn_group={group} and the Trainer's sync_batchnorm=True exclude each "
                 "other: leave one out"
             )
+        if synchronized and self.trainer.strategy.root_device.type == "cpu":
+            raise InputError(
+                "the Trainer's sync_batchnorm=True works on GPUs alone; "
+                f"samples_per_bn_group={ranks * batch_size} does the same everywhere"
+            )
         seen = group or (ranks * batch_size if synchronized else batch_size)
         divide_batch(batch_size, seen)
         alone = ranks > 1 and not (group or synchronized)
