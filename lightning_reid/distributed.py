@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import pickle
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -113,7 +114,10 @@ def same_random_numbers(device: torch.device, *entropy: int) -> Iterator[None]:
 
 
 def seed_of(*entropy: int) -> int:
-    """A seed that follows from numbers from 0, and differs from that of all others."""
+    """A seed that follows from numbers from 0, and differs from that of as many other numbers.
+
+    That holds for numbers below 2**32. Trailing zeros do not count: 7 and (7, 0) give the same.
+    """
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
 
 
@@ -131,7 +135,8 @@ def first_rank_only(trainer: pl.Trainer, work: Callable[[], Result]) -> Result:
         What the work gave on the first rank.
 
     Raises:
-        Exception: what the work raised.
+        Exception: what the work raised; where ``pickle`` cannot restore that, a RuntimeError with
+            its type and message. What ``pickle`` raises if it cannot send the result.
     """
     if trainer.world_size == 1:
         return work()
@@ -166,7 +171,21 @@ def _end_groups() -> None:
 
 
 def _outcome(work: Callable[[], Result]) -> tuple[Result | None, Exception | None]:
+    """What the work gave or raised, as all ranks can have it."""
     try:
-        return work(), None
+        result = work()
+        pickle.dumps(result)  # to fail here, not between the ranks
     except Exception as error:  # raised again, on every rank
-        return None, error
+        return None, _sendable(error)
+    return result, None
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error or, where ``pickle`` cannot restore it, one that tells as much."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # an error's own methods may raise anything
+        told = RuntimeError(f"{type(error).__name__}: {error}")
+        told.__cause__ = error  # seen on the first rank; pickle leaves it out
+        return told
+    return error

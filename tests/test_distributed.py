@@ -1,6 +1,7 @@
 """Two real processes against one. Equality of training is not claimed here, labels are."""
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import EASY_CLUSTERS, arguments
+
+from lightning_reid.distributed import seed_of
 
 FIRST = ("labels/clusters", "labels/outliers", "labels/proxies", "labels/silhouette")
 
@@ -75,3 +78,30 @@ def test_a_failure_of_the_first_rank_ends_all(persons, tmp_path):
     finished = patient_training(persons, tmp_path, "0", "fail")
     assert finished.returncode != 0  # and did not wait for the time-out of the test
     assert "nothing to be found here" in finished.stderr
+
+
+def test_every_outcome_of_the_first_rank_reaches_all(tmp_path):
+    script = Path(__file__).with_name("first_rank_outcomes.py")
+    finished = subprocess.run(
+        [sys.executable, script, tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=150,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert finished.returncode == 0, finished.stderr
+    first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
+    assert [told[:2] for told in first] == [told[:2] for told in second]
+    number, plain, restored, pickled, given, after = first
+    assert number == after == ["gave", 7, None]
+    assert plain[:2] == ["InputError", "the plain reason"]
+    told = "TwoReasonsError: one reason and another"
+    assert restored == ["RuntimeError", told, "TwoReasonsError"]
+    assert pickled == ["RuntimeError", "ValueError: the real reason", "ValueError"]
+    assert "pickle" in given[1]
+
+
+def test_seeds_of_as_many_numbers_differ():
+    pairs = [(seed, epoch) for seed in range(30) for epoch in range(30)]
+    assert len({seed_of(*pair) for pair in pairs}) == len(pairs)
+    assert seed_of(7) == seed_of(7, 0)

@@ -96,5 +96,7 @@ def test_settings_are_values_alone(checkpoint, sign, persons, tmp_path):
     config.write_text(f"data: !!python/object/apply:pathlib.Path.touch [{sign}]\n")
     with pytest.raises(InputError, match="config.yaml does not tell the size"):
         TrainedModel.load(tmp_path / "run")
-    with pytest.raises(SystemExit):
+    with pytest.raises(
+        InputError, match=r"config.yaml is no YAML: could not determine a constructor"
+    ):
         run("fit", persons, tmp_path / "other", f"--config={config}")

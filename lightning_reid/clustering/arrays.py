@@ -64,13 +64,15 @@ def camera_numbers(cameras: Any, num_rows: int) -> Tensor:
         ValueError: If they are not so many non-negative integers.
     """
     given = cameras if isinstance(cameras, Tensor) else torch.from_numpy(np.array(cameras))
-    if given.shape != (num_rows,) or given.is_floating_point() or given.dtype == torch.bool:
+    unfit = given.is_floating_point() or given.is_complex() or given.dtype == torch.bool
+    if given.shape != (num_rows,) or unfit:
         raise ValueError(
             f"cameras must be {num_rows} integers, not {given.dtype} of shape {tuple(given.shape)}"
         )
-    if (given < 0).any():
-        raise ValueError(f"cameras must not be negative, as {given.min()} is")
-    return given.to(torch.int64)
+    numbers = given.to(torch.int64)  # before they are compared: torch cannot compare uint16
+    if (numbers < 0).any():
+        raise ValueError(f"cameras must not be negative, as {numbers.min()} is")
+    return numbers
 
 
 def same_kind(result: Tensor, given: Array) -> Array:

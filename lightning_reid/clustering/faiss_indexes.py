@@ -34,7 +34,8 @@ def faiss_candidates(
             4 sqrt(C) lists; "hnsw" with those it meets in a graph.
 
     Returns:
-        Candidates, -1 where an approximate index found fewer.
+        Candidates, -1 where an approximate index found fewer; a row is one of its own if it is
+        among the columns.
     """
     among = np.ascontiguousarray(points[columns].cpu().numpy())
     index = _index(kind, len(among), among.shape[1], count)
@@ -45,8 +46,16 @@ def faiss_candidates(
     _, places = index.search(np.ascontiguousarray(points[rows].cpu().numpy()), count)
     found = torch.from_numpy(places).to(points.device)
     found = torch.where(found < 0, -1, columns[found.clamp(min=0)])
+    found = _with_own(found, rows, columns)
     unknown = torch.zeros_like(found, dtype=torch.float32)
     return Candidates(found, unknown, unknown[:, 0].double(), 1.0, complete=False)
+
+
+def _with_own(found: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Put a row's own number first where an index missed it, in place of its last candidate."""
+    missed = torch.isin(rows, columns) & (found != rows[:, None]).all(dim=1)
+    moved = torch.cat([rows[:, None], found[:, :-1]], dim=1)
+    return torch.where(missed[:, None], moved, found)
 
 
 def _index(kind: str, size: int, dimensions: int, count: int) -> Any:

@@ -84,10 +84,14 @@ def form_on(device: torch.device, backend: Backend) -> tuple[Form, torch.device]
 
 
 def require_room(num_rows: int, k1: int, k2: int, device: torch.device) -> None:
-    """Raise an InputError if the weights of so many rows and their neighbours do not fit."""
+    """Raise an InputError if the weights of so many rows and their neighbours do not fit.
+
+    A row has neither more neighbours nor more weights than there are rows.
+    """
+    weights = num_rows * min(min(k1, num_rows) * min(k2, num_rows), num_rows)
     require_memory(
         f"The Jaccard distance of {num_rows:,} images",
-        _BYTES_PER_WEIGHT * num_rows * k1 * k2,
+        _BYTES_PER_WEIGHT * weights,
         device,
         "use a smaller k1 or k2",
     )

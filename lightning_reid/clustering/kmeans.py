@@ -11,6 +11,7 @@ from lightning_reid.clustering.arrays import Array, feature_rows, same_kind
 from lightning_reid.clustering.precision import full_precision
 from lightning_reid.clustering.progress import shown
 from lightning_reid.clustering.resources import require_memory
+from lightning_reid.errors import InputError
 
 _DRAWN = 64  # candidates for a first centre per pass over the images
 _KEPT = 8  # centres kept of them
@@ -42,7 +43,8 @@ def kmeans(
     Raises:
         ValueError: If num_clusters is not from 1 to N, iterations is below 1, or the features
             are not 2-D, are empty, or hold NaN or infinite values.
-        InputError: If that takes more memory than is free.
+        InputError: If that takes more memory than is free, or the features are too large for
+            squared distances in float32.
 
     Example:
         >>> points = np.array([[0.0, 0.0], [0.0, 2.0], [9.0, 0.0], [9.0, 2.0]])
@@ -62,6 +64,7 @@ def kmeans(
     # the points once more, and their distances to the drawn ones
     needed = 4 * len(rows) * (rows.shape[1] + 4 * _DRAWN)
     require_memory(f"k-means on {len(rows):,} images", needed, "cpu", "give fewer rows")
+    _require_finite_distances(rows)
     points = rows.cpu().numpy()
     first_centers = points[_spread_rows(rows, num_clusters, seed).cpu().numpy()]
     distances, labels = _settle(points, first_centers, iterations, rows.is_cuda)
@@ -71,6 +74,16 @@ def kmeans(
         same_kind(torch.from_numpy(labels), features),
         same_kind(torch.from_numpy(centers), features),
     )
+
+
+def _require_finite_distances(rows: Tensor) -> None:
+    """Raise an InputError unless squared distances are finite: faiss ends the process else."""
+    # twice the largest norm apart at most
+    if not (4 * torch.linalg.vector_norm(rows, dim=1).max().square()).isfinite():
+        raise InputError(
+            f"features up to {float(rows.abs().max()):.3g} are too large for squared distances in "
+            "float32: scale them down, as to unit rows"
+        )
 
 
 def _spread_rows(rows: Tensor, count: int, seed: int) -> Tensor:

@@ -30,6 +30,8 @@ _FEW = 8  # rows that are compared with all others sooner than all others are ro
 def nearest_neighbors(features: Array, k: int, backend: Backend = "auto") -> tuple[Array, Array]:
     """Find the k nearest rows of every row by Euclidean distance, exactly.
 
+    Features are compared as float32: float64 ones that differ by less are the same.
+
     Every row's first neighbour is the row itself, at distance 0, also where others are identical
     to it. The others are sorted by their distance in float32 and, where that is equal, by index.
     Memory is O(N k), one rounded copy of the features and one block of distances.

@@ -19,7 +19,7 @@ def camera_normalize(features: Array, cameras: Any) -> Array:
 
     Per camera and dimension: subtract the mean and divide by the standard deviation (at least
     1e-6). A row of which nothing is left, because its camera has one image or only identical
-    ones, becomes its plain L2-normalised feature.
+    ones, or because it is its camera's mean exactly, becomes its plain L2-normalised feature.
 
     Args:
         features: (N, D) array or tensor.

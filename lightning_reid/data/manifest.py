@@ -155,6 +155,7 @@ class _Paths:
         self.hashes: list[Integers] = []
         self._table = table
         self._folder = prefix_of(folder)
+        self._plain = prefix_of(Path(os.path.normpath(folder)))
 
     def add(self, values: Sequence[str]) -> None:
         """The next rows."""
@@ -165,7 +166,13 @@ class _Paths:
         full = [v if os.path.isabs(v) else self._folder + v for v in values]  # noqa: PTH117
         self.count += len(full)
         self.texts.add(full)
-        self.hashes.append(np.fromiter(map(hash, full), dtype=np.int64, count=len(full)))
+        plain = [_plain(v if os.path.isabs(v) else self._plain + v) for v in values]  # noqa: PTH117
+        self.hashes.append(np.fromiter(map(hash, plain), dtype=np.int64, count=len(full)))
+
+
+def _plain(path: str) -> str:
+    """One spelling for one file, without ``./``, ``../`` and ``//``."""
+    return os.path.normpath(path) if "./" in path or "//" in path else path
 
 
 def _finish(names: Names | None, count: int) -> tuple[Integers, list[str]]:
@@ -217,10 +224,11 @@ def _refuse_repeated(
         again = np.flatnonzero(hashes[rows[1:]] == hashes[rows[:-1]])
         for i in again[rows[again + 1].argsort()]:
             first, second = int(rows[i]), int(rows[i + 1])
-            if paths[first] == paths[second]:
+            if os.path.normpath(paths[first]) == os.path.normpath(paths[second]):
+                other = f" as {paths[second]!r}" if paths[first] != paths[second] else ""
                 raise InputError(
                     f"{table.name}: {paths[first]!r} is listed twice: {table.place(first)} "
-                    f"({SPLITS[splits[first]]}) and {table.place(second)} "
+                    f"({SPLITS[splits[first]]}) and {table.place(second)}{other} "
                     f"({SPLITS[splits[second]]})"
                     + (f", and {len(again) - 1} more" if len(again) > 1 else "")
                 )

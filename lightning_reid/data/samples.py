@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, overload
 
@@ -83,15 +84,18 @@ class Samples(Sequence[Sample]):
 
     @classmethod
     def of(cls, samples: Iterable[Sample]) -> Samples:
-        """Columns of a list of images."""
+        """Columns of a list of images; paths may be ``Path`` objects, and cameras numbers.
+
+        A camera that is None becomes -1 in ``cameras``, which a data module refuses.
+        """
         if isinstance(samples, cls):
             return samples
         listed = list(samples)
-        cameras, camera_names = numbered([sample.camera for sample in listed])
+        cameras, camera_names = numbered([_name(sample.camera) for sample in listed])
         tracklets, tracklet_names = numbered([sample.tracklet for sample in listed])
         identities = [UNKNOWN if s.identity is None else s.identity for s in listed]
         return cls(
-            Strings(sample.path for sample in listed),
+            Strings(os.fspath(sample.path) for sample in listed),
             cameras,
             camera_names,
             np.array(identities, dtype=np.int64),
@@ -170,6 +174,11 @@ class Samples(Sequence[Sample]):
         position = {name: i for i, name in enumerate(names)}
         numbers = [position.get(name, UNKNOWN) for name in self.camera_names]
         return np.array(numbers, dtype=np.int64)[self.cameras]
+
+
+def _name(camera: Any) -> str | None:
+    """Of a camera, which people may number."""
+    return None if camera is None else str(camera)
 
 
 def numbered(values: Sequence[Any]) -> tuple[Integers, list[Any]]:

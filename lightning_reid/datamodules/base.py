@@ -134,7 +134,10 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
 
     @abstractmethod
     def samples(self, split: Split) -> Iterable[Sample]:
-        """The images of one split, in a fixed order; raises an error that names what is missing."""
+        """The images of one split, in a fixed order; raises an error that names what is missing.
+
+        Every image needs a camera.
+        """
 
     @property
     def has_test(self) -> bool:
@@ -224,11 +227,11 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         read: dict[str, Samples] = {}
         only_train = stage == "predict" and not self.has_test
         if (stage in ("fit", None) or only_train) and not self.train_samples:
-            read["train"] = self.train_samples = self._read("train")
+            read["train"] = self.train_samples = read_split(self, "train")
         tested = self.val == "test" if stage == "fit" else not only_train
         if tested and not self.query_samples:
-            read["query"] = self.query_samples = self._read("query")
-            read["gallery"] = self.gallery_samples = self._read("gallery")
+            read["query"] = self.query_samples = read_split(self, "query")
+            read["gallery"] = self.gallery_samples = read_split(self, "gallery")
             _check_matches(self.query_samples, self.gallery_samples, self.root)
         say_differences(self.published, read, self.root)
         # those of the training first: their numbers do not depend on what else has been read
@@ -251,12 +254,6 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
                 stacklevel=1,
             )
             self._unreadable = set()
-
-    def _read(self, split: Split) -> Samples:
-        samples = Samples.of(self.samples(split))
-        if not len(samples):
-            raise InputError(f"{self.root} has no {split} images")
-        return samples
 
     def _setup_training(self) -> None:
         cameras = self.train_samples.camera_set
@@ -433,6 +430,25 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
     def _seed(self) -> int:
         # seed_everything leaves its seed here, and every rank inherits it
         return int(os.environ.get("PL_GLOBAL_SEED", 0)) if self.seed is None else self.seed
+
+
+def read_split(datamodule: ReIDDataModule, split: Split) -> Samples:
+    """The images of one split, as columns.
+
+    Raises:
+        InputError: if there are none, or one has no camera.
+    """
+    samples = Samples.of(datamodule.samples(split))
+    if not len(samples):
+        raise InputError(f"{datamodule.root} has no {split} images")
+    nowhere = samples.cameras == UNKNOWN  # which would count from the end as an index
+    if nowhere.any():
+        more = f" (nor have {nowhere.sum() - 1} others)" if nowhere.sum() > 1 else ""
+        raise InputError(
+            f"the {split} image {samples.paths[int(nowhere.argmax())]} has no camera{more}; "
+            "every image needs the name of one"
+        )
+    return samples
 
 
 def _identities(samples: Samples) -> Tensor | None:

@@ -15,7 +15,7 @@ from lightning_reid.data import Samples
 from lightning_reid.data.extremes import Booleans, Extremes, Integers
 from lightning_reid.data.samples import UNKNOWN
 from lightning_reid.data.text_columns import natural_order
-from lightning_reid.datamodules.base import ReIDDataModule, Split
+from lightning_reid.datamodules.base import ReIDDataModule, Split, read_split
 from lightning_reid.errors import DownloadError, InputError, MissingPackageError
 from lightning_reid.inspection.duplicates import Likeness, find_alike
 from lightning_reid.inspection.finding import Finding
@@ -59,7 +59,7 @@ class Listing:
             datamodule.prepare_data()
             for split, meaning in _wanted(datamodule, refusals).items():
                 with _noting(refusals, meaning):
-                    splits[split] = _read(datamodule, split)
+                    splits[split] = read_split(datamodule, split)
         if splits["train"]:
             with _noting(refusals, "fit refuses this data with these settings."):
                 _set_up(datamodule, splits)
@@ -164,13 +164,6 @@ def _wanted(datamodule: ReIDDataModule, refusals: list[Finding]) -> dict[Split, 
         )
     )
     return {"train": no_training}
-
-
-def _read(datamodule: ReIDDataModule, split: Split) -> Samples:
-    samples = Samples.of(datamodule.samples(split))
-    if not len(samples):
-        raise InputError(f"{datamodule.root} has no {split} images")
-    return samples
 
 
 def _set_up(datamodule: ReIDDataModule, splits: dict[Split, Samples]) -> None:

@@ -7,6 +7,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from lightning_reid.losses.indices import checked_indices
+
 OUTLIER = -1
 
 
@@ -54,11 +56,15 @@ def group_owner(groups: Tensor, values: Tensor) -> Tensor:
     Returns:
         ``(G,)`` tensor of the type of ``values``.
 
+    Raises:
+        ValueError: if groups are not as many whole numbers as there are values.
+
     Example:
         >>> proxies, cameras = torch.tensor([0, 0, 1, -1]), torch.tensor([5, 5, 2, 4])
         >>> group_owner(proxies, cameras)  # proxy 0 is of camera 5, proxy 1 of camera 2
         tensor([5, 2])
     """
+    (groups,) = checked_indices(len(values), groups=groups)
     member = groups >= 0
     num_groups = int(groups.max()) + 1 if member.any() else 0
     owner = torch.zeros(num_groups, dtype=values.dtype, device=values.device)
@@ -75,12 +81,16 @@ def group_means(features: Tensor, groups: Tensor) -> Tensor:
     Returns:
         ``(G, D)`` unit rows, at least float32.
 
+    Raises:
+        ValueError: if groups are not as many whole numbers as there are features.
+
     Example:
         >>> features = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
         >>> group_means(features, groups=torch.tensor([0, 0, 1]))
         tensor([[0.7071, 0.7071],
                 [0.0000, 1.0000]])
     """
+    (groups,) = checked_indices(len(features), groups=groups)
     member = groups >= 0
     num_groups = int(groups.max()) + 1 if member.any() else 0
     precise = features.to(torch.promote_types(features.dtype, torch.float32))

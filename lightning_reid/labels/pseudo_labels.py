@@ -18,13 +18,15 @@ class PseudoLabels:
     """Labels of the whole training set for one epoch or more; row ``i`` belongs to image ``i``.
 
     Args:
-        hard: cluster of every image, ``(N,)`` int64, contiguous from 0; -1 marks an outlier,
-            which takes no part in training until the next labelling.
+        hard: cluster of every image, ``(N,)`` int64, from 0; -1 marks an outlier, which takes no
+            part in training until the next labelling. A number without images, as :meth:`without`
+            may leave, counts as a cluster.
         proxies: optional ``(N,)`` int64, the camera-aware part of the cluster (see
             :func:`~lightning_reid.labels.split_by_camera`); -1 for outliers.
-        proxy_cameras: optional ``(P,)`` camera of every proxy.
+        proxy_cameras: optional ``(P,)`` camera of every proxy; there may be more than proxies with
+            images, as after :meth:`without`.
         soft: optional ``(N, C)`` weights of the clusters for every image, dense or sparse.
-        class_weights: optional ``(C,)`` weights of the clusters in the loss.
+        class_weights: optional ``(C,)`` weights of the clusters in the loss, likewise.
         sampling: how batches are drawn: ``"groups"``, some images of each group; ``"cameras"``, the
             same, but from cameras other than that of the group's first image where there are any
             (CALR); ``"images"``, all images in random order (Sun & Jung).
@@ -32,7 +34,7 @@ class PseudoLabels:
         statistics: plain numbers about the labelling (silhouette, seconds, ...) for the log.
 
     Raises:
-        ValueError: if shapes or types disagree.
+        ValueError: if shapes or types disagree, or a cluster or proxy has no weight or camera.
 
     Example:
         >>> clusters, cameras = torch.tensor([0, 0, 0, 1, -1]), torch.tensor([0, 0, 1, 1, 0])
@@ -68,6 +70,8 @@ class PseudoLabels:
             )
         if self.soft is not None and len(self.soft) != len(self.hard):
             raise ValueError(f"{len(self.soft)} soft labels for {len(self.hard)} images")
+        _require_one_each("class_weights", self.class_weights, self.hard)
+        _require_one_each("proxy_cameras", self.proxy_cameras, self.proxies)
 
     @classmethod
     def from_clusters(
@@ -138,6 +142,14 @@ class PseudoLabels:
             places, values, *shape = soft
             soft = torch.sparse_coo_tensor(places, values, shape, check_invariants=True)
         return cls(**{**state, "soft": soft})
+
+
+def _require_one_each(name: str, values: Tensor | None, groups: Tensor | None) -> None:
+    """Raise a ValueError if there are values and groups, but not a value for each group."""
+    if values is None or groups is None:
+        return
+    if values.ndim != 1 or len(values) < _count(groups):
+        raise ValueError(f"{name} are ({_count(groups)},), got {tuple(values.shape)}")
 
 
 def _count(labels: Tensor) -> int:

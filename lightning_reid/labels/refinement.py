@@ -139,7 +139,7 @@ def self_paced_probability(epoch: int, num_epochs: int, schedule: Schedule = "co
     """Chance to drop a contradicted image in an epoch.
 
     Args:
-        epoch: from 0.
+        epoch: from 0 to ``num_epochs``, which is after the last.
         num_epochs: in all.
         schedule: "constant" is 1, as the published code runs; "cosine" falls from 1 to 0.75 at
             the end, ``(1 + cos(pi * epoch / (3 * num_epochs))) / 2``, which stands in a comment
@@ -150,7 +150,7 @@ def self_paced_probability(epoch: int, num_epochs: int, schedule: Schedule = "co
 
     Raises:
         InputError: If the schedule is unknown.
-        ValueError: If the epoch is below 0 or there is none.
+        ValueError: If the epoch is below 0 or beyond the end, or there is none.
 
     Example:
         >>> self_paced_probability(30, num_epochs=50)
@@ -158,7 +158,7 @@ def self_paced_probability(epoch: int, num_epochs: int, schedule: Schedule = "co
         >>> round(self_paced_probability(50, 50, "cosine"), 3)
         0.75
     """
-    if epoch < 0 or num_epochs < 1:
+    if not 0 <= epoch <= num_epochs or num_epochs < 1:
         raise ValueError(f"epoch {epoch} of {num_epochs}")
     if schedule == "constant":
         return 1.0

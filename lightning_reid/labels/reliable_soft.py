@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from math import inf
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -188,15 +189,15 @@ def _cluster_counts(
     found, sizes = (part.tolist() for part in torch.unique(cameras, return_counts=True))
     if given is None:
         wanted = [max(1, min(num_clusters, size // _IMAGES_PER_CLUSTER)) for size in sizes]
-    elif isinstance(given, int):
-        wanted = [given] * len(found)
+    elif isinstance(given, int | np.integer):
+        wanted = [int(given)] * len(found)
     else:
         _require(
             len(given) > found[-1],
             f"clusters_per_camera has {len(given)} numbers, and there is a camera {found[-1]}, "
             "counted from 0: give one for each",
         )
-        wanted = [given[camera] for camera in found]
+        wanted = [int(given[camera]) for camera in found]
     _require(min(wanted) >= 1, f"clusters_per_camera must be at least 1, not {min(wanted)}")
     pairs = zip(wanted, sizes, strict=True)
     return dict(zip(found, [min(count, size) for count, size in pairs], strict=True))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from lightning_reid.losses.indices import require_indices
+from lightning_reid.losses.indices import NOTHING_IGNORED, checked_indices
 
 
 def camera_entropy_weights(
@@ -28,7 +28,7 @@ def camera_entropy_weights(
         ``(C,)`` float32 on the device of ``labels``; C is one more than the highest label.
 
     Raises:
-        ValueError: if both are not as many whole numbers.
+        ValueError: if both are not as many whole numbers, or a camera is negative.
 
     Example:
         >>> clusters, cameras = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 2, 2])
@@ -37,9 +37,11 @@ def camera_entropy_weights(
     """
     labels = torch.as_tensor(labels)
     cameras = torch.as_tensor(cameras, device=labels.device)
-    require_indices(len(cameras), labels=labels, cameras=cameras)
+    labels, cameras = checked_indices(len(cameras), labels=labels, cameras=cameras)
+    if len(cameras) and int(cameras.min()) < 0:
+        raise ValueError(f"cameras must not be negative, as {int(cameras.min())} is")
     member = labels >= 0
-    labels, cameras = labels[member].long(), cameras[member].long()
+    labels, cameras = labels[member], cameras[member]
     if not len(labels):
         return torch.zeros(0, device=labels.device)
     num_clusters, num_cameras = int(labels.max()) + 1, int(cameras.max()) + 1
@@ -64,7 +66,7 @@ def camera_alignment_loss(logits: Tensor, cameras: Tensor, double_softmax: bool 
         Scalar.
 
     Raises:
-        ValueError: if there are not as many cameras as rows.
+        ValueError: if cameras are not as many whole numbers as there are rows.
         IndexError: on the CPU, if a camera is none of the C.
 
     Example:
@@ -77,4 +79,6 @@ def camera_alignment_loss(logits: Tensor, cameras: Tensor, double_softmax: bool 
         tensor(0.0001)
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return cross_entropy(logits.softmax(1) if double_softmax else logits, cameras)
+    (cameras,) = checked_indices(len(logits), cameras=cameras)
+    scores = logits.softmax(1) if double_softmax else logits
+    return cross_entropy(scores, cameras, ignore_index=NOTHING_IGNORED)

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import nll_loss
 
+from lightning_reid.losses.indices import NOTHING_IGNORED, checked_indices
+
 
 def camera_log_softmax(logits: Tensor, person_cameras: Tensor) -> Tensor:
     """Log-softmax over the persons of each camera.
@@ -54,15 +56,17 @@ def camera_cross_entropy(log_probabilities: Tensor, persons: Tensor) -> Tensor:
         Scalar.
 
     Raises:
-        ValueError: if there are not as many persons as rows.
-        IndexError: on the CPU, if a person has no column, such as -1.
+        ValueError: if persons are not as many whole numbers as there are rows.
+        IndexError: on the CPU, if a person has no column, such as -1, or the -100 that torch
+            ignores.
 
     Example:
         >>> log_probabilities = camera_log_softmax(torch.zeros(1, 3), torch.tensor([0, 0, 1]))
         >>> camera_cross_entropy(log_probabilities, torch.tensor([0]))  # one of two: ln 2
         tensor(0.6931)
     """
-    return nll_loss(log_probabilities, persons)
+    (persons,) = checked_indices(len(log_probabilities), persons=persons)
+    return nll_loss(log_probabilities, persons, ignore_index=NOTHING_IGNORED)
 
 
 def cross_camera_cross_entropy(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from lightning_reid.losses.indices import require_indices
+from lightning_reid.losses.indices import NOTHING_IGNORED, checked_indices
 
 
 def cluster_contrastive_loss(
@@ -27,11 +27,12 @@ def cluster_contrastive_loss(
             all zero costs nothing (the published code divides zero by zero there).
 
     Returns:
-        Scalar.
+        Scalar, at least float32.
 
     Raises:
         ValueError: if labels are not so many whole numbers.
-        IndexError: on the CPU, if a label is none of the centroids', such as -1 of an outlier.
+        IndexError: on the CPU, if a label is none of the centroids', such as -1 of an outlier or
+            the -100 that torch ignores.
 
     Example:
         >>> image, centroids = torch.tensor([[0.6, 0.8]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
@@ -40,11 +41,13 @@ def cluster_contrastive_loss(
         >>> cluster_contrastive_loss(image, torch.tensor([0]), centroids)  # (0.8 - 0.6) / 0.05 more
         tensor(4.0181)
     """
-    require_indices(len(embeddings), labels=labels)
-    logits = embeddings @ centroids.detach().T / temperature
+    (labels,) = checked_indices(len(embeddings), labels=labels)
+    similarity = embeddings @ centroids.detach().T
+    # half precision would round small losses to 0
+    logits = similarity.to(torch.promote_types(similarity.dtype, torch.float32)) / temperature
     if class_weights is None:
-        return cross_entropy(logits, labels)
+        return cross_entropy(logits, labels, ignore_index=NOTHING_IGNORED)
     weights = class_weights.to(logits.dtype)[labels]
-    losses = cross_entropy(logits, labels, reduction="none")
+    losses = cross_entropy(logits, labels, reduction="none", ignore_index=NOTHING_IGNORED)
     total = weights.sum()
     return (weights * losses).sum() / torch.where(total > 0, total, torch.ones_like(total))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from lightning_reid.losses.indices import require_indices
+from lightning_reid.losses.indices import checked_indices
 
 
 @torch.no_grad()
@@ -40,7 +40,7 @@ def update_memory(
         tensor([[0.7071, 0.7071],
                 [0.0000, 1.0000]])
     """
-    require_indices(len(embeddings), targets=targets)
+    (targets,) = checked_indices(len(embeddings), targets=targets)
     memory = memory.clone()
     embeddings = embeddings.detach().to(memory.dtype)
     member = targets >= 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lightning_reid.losses.indices import require_indices
+from lightning_reid.losses.indices import checked_indices
 
 _NEVER = float("-inf")
 
@@ -42,7 +42,7 @@ def offline_proxy_loss(
         similarity: ``embeddings @ proxies.T``, ``(B, P)``, if another loss has formed it already.
 
     Returns:
-        Scalar.
+        Scalar, at least float32.
 
     Raises:
         ValueError: if shapes disagree, or clusters, proxies or cameras are no whole numbers.
@@ -56,10 +56,9 @@ def offline_proxy_loss(
         >>> offline_proxy_loss(image.flip(1), own, camera, proxies, clusters)  # 1 / 0.07
         tensor(14.2857)
     """
-    require_indices(len(embeddings), clusters=clusters, cameras=cameras)
-    require_indices(len(proxies), proxy_clusters=proxy_clusters)
-    if similarity is None:
-        similarity = embeddings @ proxies.detach().T
+    clusters, cameras = checked_indices(len(embeddings), clusters=clusters, cameras=cameras)
+    (proxy_clusters,) = checked_indices(len(proxies), proxy_clusters=proxy_clusters)
+    similarity = _similarity(embeddings, proxies, similarity)
     positive = clusters[:, None] == proxy_clusters[None]
     negative = _hardest(similarity.detach().masked_fill(positive, _NEVER), num_negatives)
     losses = _mean_log_loss(similarity / temperature, positive, positive | negative)
@@ -101,7 +100,7 @@ def online_proxy_loss(
         scores: ``(B, P)``, what proxies are chosen by, if not the published scores.
 
     Returns:
-        Scalar.
+        Scalar, at least float32.
 
     Raises:
         ValueError: if shapes disagree, or own proxies or cameras are no whole numbers.
@@ -116,11 +115,12 @@ def online_proxy_loss(
         >>> online_proxy_loss(far, own, camera, proxies, cameras, num_positives=2)
         tensor(14.9789)
     """
-    require_indices(len(embeddings), own_proxies=own_proxies, cameras=cameras)
-    require_indices(len(proxies), proxy_cameras=proxy_cameras)
+    own_proxies, cameras = checked_indices(
+        len(embeddings), own_proxies=own_proxies, cameras=cameras
+    )
+    (proxy_cameras,) = checked_indices(len(proxies), proxy_cameras=proxy_cameras)
     proxies = proxies.detach()
-    if similarity is None:
-        similarity = embeddings @ proxies.T
+    similarity = _similarity(embeddings, proxies, similarity)
     if scores is None:
         scores = association_scores(embeddings, own_proxies, proxies, balance, similarity)
     positive = _best_of_cameras(scores, proxy_cameras, num_positives)
@@ -152,6 +152,7 @@ def association_scores(
         ``(B, P)``, without a gradient.
 
     Raises:
+        ValueError: if own proxies are not so many whole numbers.
         IndexError: on the CPU, if an own proxy is no row of the memory, such as -1 of an outlier.
 
     Example:
@@ -161,6 +162,7 @@ def association_scores(
         >>> association_scores(image, torch.tensor([0]), proxies, balance=1)  # by the image alone
         tensor([[0.6000, 0.8000]])
     """
+    (own_proxies,) = checked_indices(len(embeddings), own_proxies=own_proxies)
     if similarity is None:
         similarity = embeddings @ proxies.T
     # images share proxies: score each proxy of the batch once
@@ -190,7 +192,7 @@ def intra_camera_proxy_loss(
         similarity: ``embeddings @ proxies.T``, ``(B, P)``, if another loss has formed it already.
 
     Returns:
-        Scalar.
+        Scalar, at least float32.
 
     Raises:
         ValueError: if shapes disagree, or own proxies or cameras are no whole numbers.
@@ -203,10 +205,11 @@ def intra_camera_proxy_loss(
         >>> intra_camera_proxy_loss(image, own, camera, proxies, torch.tensor([0, 1]))  # no rival
         tensor(0.)
     """
-    require_indices(len(embeddings), own_proxies=own_proxies, cameras=cameras)
-    require_indices(len(proxies), proxy_cameras=proxy_cameras)
-    if similarity is None:
-        similarity = embeddings @ proxies.detach().T
+    own_proxies, cameras = checked_indices(
+        len(embeddings), own_proxies=own_proxies, cameras=cameras
+    )
+    (proxy_cameras,) = checked_indices(len(proxies), proxy_cameras=proxy_cameras)
+    similarity = _similarity(embeddings, proxies, similarity)
     same_camera = cameras[:, None] == proxy_cameras[None]
     own = torch.zeros_like(same_camera).scatter_(1, own_proxies[:, None], True)
     losses = _mean_log_loss(similarity / temperature, own, same_camera)
@@ -231,9 +234,15 @@ def sum_of_camera_means(losses: Tensor, cameras: Tensor) -> Tensor:
         >>> sum_of_camera_means(losses, cameras)  # (1 + 3) / 2 + 5
         tensor(7.)
     """
-    require_indices(len(losses), cameras=cameras)
+    (cameras,) = checked_indices(len(losses), cameras=cameras)
     count = torch.bincount(cameras)[cameras]
     return (losses / count).sum()
+
+
+def _similarity(embeddings: Tensor, proxies: Tensor, known: Tensor | None) -> Tensor:
+    """``(B, P)``, at least float32: half precision would round small losses to 0."""
+    similarity = embeddings @ proxies.detach().T if known is None else known
+    return similarity.to(torch.promote_types(similarity.dtype, torch.float32))
 
 
 def _hardest(score: Tensor, count: int) -> Tensor:

@@ -16,7 +16,7 @@ from lightning_reid.data.samples import UNKNOWN, Integers
 from lightning_reid.errors import InputError, require
 from lightning_reid.models.trained import TrainedModel, run_of
 from lightning_reid.search.embedder import Embedded, Embedder, Vectors
-from lightning_reid.search.index import Index, generation_of, is_there
+from lightning_reid.search.index import Index, generation_of, is_there, written_generation
 from lightning_reid.search.listing import UNKNOWN_CAMERA, Listing, Source, list_images
 from lightning_reid.search.query import Query, is_file
 
@@ -105,7 +105,9 @@ class Gallery:
         if is_there(self.folder) and not rebuild:
             self._index = Index.read(self.folder, self._fingerprint, mapped=True)
             self._mapped = True
+            self._written: int | None = self._index.generation
         else:
+            self._written = written_generation(self.folder)
             self._index = Index.empty(
                 self._fingerprint, embedder.dimensions, generation_of(self.folder)
             )
@@ -160,7 +162,8 @@ class Gallery:
         Raises:
             UnreadableImageError: if an image cannot be read, see
                 :class:`~lightning_reid.search.Embedder`.
-            InputError: if there are no images, or the folder of the index cannot be written.
+            InputError: if there are no images, the folder of the index cannot be written, or
+                another process has changed the index since it was read.
         """
         return self._take_in(list_images(source, pattern, columns), keep_others=True)
 
@@ -313,23 +316,28 @@ class Gallery:
         """Forget all other images; on the disk they stay until the next saving."""
         if self._mapped:
             whole = Index.read(self.folder, self._fingerprint, mapped=False)
-            if whole.generation != self._index.generation:
-                raise InputError(
-                    f"another process has changed the index in {self.folder}: begin again"
-                )
+            self._require_unchanged(whole.generation)
             self._index, self._mapped = whole, False
+        self._require_unchanged(written_generation(self.folder))
         self._index = self._index.without(kept, listing)
+
+    def _require_unchanged(self, generation: int | None) -> None:
+        """Nothing that another process has written may be lost; what is gone cannot be."""
+        if generation not in (None, self._written):
+            raise InputError(f"another process has changed the index in {self.folder}: begin again")
 
     def _embed(self, fresh: Listing) -> None:
         """Add images; now and then, and if anything fails, what has been done is saved."""
         before, done = self._index.listing, [np.empty(0, dtype=np.int64)]
 
         def save() -> None:
+            self._require_unchanged(written_generation(self.folder))
             embedded = before + fresh.take(np.concatenate(done))
             index = self._index
             self._index = Index(index.fingerprint, embedded, index.vectors, index.generation).write(
                 self.folder
             )
+            self._written = self._index.generation
 
         saved, took = time.monotonic(), 0.0
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from lightning_reid.whole_files import whole_file
 TABLE = "index.npz"
 
 _FORMAT = 1
+_DAMAGES = (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile)
 _SPARE = 16  # candidates beyond those wanted, which rounding may have put behind
 _VECTORS = "embeddings-{}.faiss"
+_TRIES = 10  # to read what another process is changing
 _AGAIN = "build it again with --rebuild true (in Python rebuild=True)"
 
 
@@ -62,24 +65,26 @@ class Index:
                 can; the index cannot be changed then.
 
         Raises:
-            InputError: if it is damaged, or another model built it; nothing is changed.
+            InputError: if it is damaged, another model built it, or another process changes it all
+                the time; nothing is changed.
         """
-        told, listing = _read_table(folder / TABLE)
-        if told["fingerprint"] != fingerprint:
-            raise InputError(
-                f"the index in {folder} was built by another model (or another epoch of it), so "
-                f"its embeddings cannot be compared: {_AGAIN}, or give another folder with --index"
-            )
-        file = folder / _VECTORS.format(told["generation"])
-        if not file.is_file() or file.stat().st_size != told["bytes"]:
-            there = f"has {file.stat().st_size:,} bytes" if file.is_file() else "is not there"
-            raise InputError(f"{file} {there}, and should have {told['bytes']:,}: {_AGAIN}")
-        vectors = _read_vectors(file, mapped)
-        if vectors.ntotal != len(listing):
-            raise InputError(
-                f"{file} holds {vectors.ntotal} embeddings of {len(listing)} images: {_AGAIN}"
-            )
-        return cls(fingerprint, listing, vectors, told["generation"])
+        for _ in range(_TRIES):
+            told, listing = _read_table(folder / TABLE)
+            if told["fingerprint"] != fingerprint:
+                raise InputError(
+                    f"the index in {folder} was built by another model (or another epoch of it), "
+                    f"so its embeddings cannot be compared: {_AGAIN}, or give another folder with "
+                    "--index"
+                )
+            try:
+                vectors = _whole_vectors(folder, told, len(listing), mapped)
+            except InputError:
+                if written_generation(folder) == told["generation"]:
+                    raise
+            else:
+                return cls(fingerprint, listing, vectors, told["generation"])
+            # another process has replaced both files since the table was read
+        raise InputError(f"another process keeps changing the index in {folder}: try again later")
 
     def write(self, folder: Path) -> Index:
         """Write it; what was there before holds until all of this is on the disk.
@@ -167,6 +172,15 @@ def generation_of(folder: Path) -> int:
     return max((int(number) for number in numbers if number.isdecimal()), default=0)
 
 
+def written_generation(folder: Path) -> int | None:
+    """Of the state that the table in a folder tells; None if no table can be read."""
+    try:
+        with np.load(folder / TABLE) as columns:
+            return int(json.loads(str(columns["told"]))["generation"])
+    except _DAMAGES:
+        return None
+
+
 def _write_table(file: Path, index: Index, generation: int, size: int) -> None:
     images = index.listing.images
     told = {
@@ -199,11 +213,27 @@ def _read_table(file: Path) -> tuple[dict[str, Any], Listing]:
             complete = told["format"] == _FORMAT and {"fingerprint", "generation", "bytes"} <= {
                 *told
             }
-    except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGES as error:
         raise InputError(f"the index {file} cannot be read ({error}): {_AGAIN}") from error
     if not complete:
         raise InputError(f"the index {file} is of another version: {_AGAIN}")
     return told, listing
+
+
+def _whole_vectors(folder: Path, told: Mapping[str, Any], count: int, mapped: bool) -> Any:
+    """The embeddings that a table tells of; raises an InputError unless they are all there."""
+    file = folder / _VECTORS.format(told["generation"])
+    try:
+        size = file.stat().st_size
+    except FileNotFoundError:
+        size = None
+    if size != told["bytes"]:
+        there = "is not there" if size is None else f"has {size:,} bytes"
+        raise InputError(f"{file} {there}, and should have {told['bytes']:,}: {_AGAIN}")
+    vectors = _read_vectors(file, mapped)
+    if vectors.ntotal != count:
+        raise InputError(f"{file} holds {vectors.ntotal} embeddings of {count} images: {_AGAIN}")
+    return vectors
 
 
 def _read_vectors(file: Path, mapped: bool) -> Any:

@@ -116,15 +116,28 @@ def _unknown_cameras(paths: Sequence[str]) -> Samples:
 
 
 def _image_files(folder: Path) -> list[str]:
-    """Images below a folder; names that begin with a dot do not count."""
+    """Images below a folder; names that begin with a dot do not count.
+
+    Links to folders come after the folders themselves, and only if they lead elsewhere.
+    """
     found: list[str] = []
-    for inside, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            f"{inside}{os.sep}{name}"
-            for name in sorted(names)
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
-        ]
+    seen: set[str] = set()  # a link may lead to where it is
+    starts = [str(folder)]
+    for start in starts:  # links that are met are added
+        for inside, folders, names in os.walk(start):
+            real = os.path.realpath(inside)
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            if real in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            below = [f"{inside}{os.sep}{name}" for name in folders]
+            starts += filter(os.path.islink, below)
+            found += [
+                f"{inside}{os.sep}{name}"
+                for name in sorted(names)
+                if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+            ]
     if not found:
         raise InputError(f"no images ({', '.join(IMAGE_SUFFIXES)}) in {folder} or below it")
     return found

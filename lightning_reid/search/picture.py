@@ -24,9 +24,7 @@ def draw_results(found: Mapping[str, Sequence[Match]]) -> Image.Image:
     Args:
         found: for each query file its matches.
     """
-    columns = 1 + max(len(matches) for matches in found.values())
-    size = (_GAP + columns * _CELL[0], _GAP + len(found) * _CELL[1])
-    picture = Image.new("RGB", size, _PAPER)
+    picture = Image.new("RGB", size_of(found), _PAPER)
     for row, (query, matches) in enumerate(found.items()):
         tiles = [_tile(query, "query", Path(query).name, _QUERY)]
         tiles += [
@@ -36,6 +34,12 @@ def draw_results(found: Mapping[str, Sequence[Match]]) -> Image.Image:
         for column, tile in enumerate(tiles):
             picture.paste(tile, (_GAP + column * _CELL[0], _GAP + row * _CELL[1]))
     return picture
+
+
+def size_of(found: Mapping[str, Sequence[Match]]) -> tuple[int, int]:
+    """Width and height in pixels of the picture of results."""
+    columns = 1 + max(len(matches) for matches in found.values())
+    return _GAP + columns * _CELL[0], _GAP + len(found) * _CELL[1]
 
 
 def _tile(path: str, first_line: str, second_line: str, frame: tuple[int, int, int]) -> Image.Image:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from lightning_reid.data.dataset import pixels_of_pillow
 from lightning_reid.errors import InputError
 
 Picture: TypeAlias = Image.Image | npt.NDArray[np.uint8]
@@ -40,10 +41,11 @@ def pixels_of(picture: Any) -> Tensor:
         picture: a PIL image, or an ``(H, W, 3)`` uint8 array in RGB.
 
     Raises:
-        InputError: if it is an array of another shape or type, or has no pixels.
+        InputError: if it is an array of another shape or type, has no pixels, or is a PIL image of
+            floats or of integers beyond 16 bits.
     """
     if isinstance(picture, Image.Image):
-        picture = np.asarray(picture.convert("RGB"))
+        picture = pixels_of_pillow(picture).permute(1, 2, 0).numpy()
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
         raise InputError(
             "an image must be an (H, W, 3) uint8 array in RGB, not "

@@ -12,9 +12,10 @@ from rich.table import Table
 
 from lightning_reid.errors import InputError
 from lightning_reid.search.gallery import Match
-from lightning_reid.search.picture import draw_results
+from lightning_reid.search.picture import draw_results, size_of
 from lightning_reid.whole_files import write_output
 
+_LARGEST = {"JPEG": 65_500, "WEBP": 16_383}  # pixels of a side that a format can hold
 _HEADER = ("query", "rank", "similarity", "camera", "path")
 
 
@@ -44,8 +45,10 @@ def write_results(found: Mapping[str, Sequence[Match]], picture: Path) -> None:
         picture: file to write; its ending says the format.
 
     Raises:
-        InputError: if it cannot be written.
+        InputError: if it cannot be written, or the picture is too large for its format; the table
+            is there then.
     """
+    table = picture.with_suffix(".csv")
     rows = [
         (query, rank, f"{match.similarity:.6f}", match.camera, match.path)
         for query, matches in found.items()
@@ -53,14 +56,18 @@ def write_results(found: Mapping[str, Sequence[Match]], picture: Path) -> None:
     ]
     text = io.StringIO(newline="")
     csv.writer(text).writerows([_HEADER, *rows])
+    write_output(table, text.getvalue().encode("utf-8", "surrogateescape"))
+    form, (width, height) = format_of(picture), size_of(found)
+    most = _LARGEST.get(form)
+    if most is not None and max(width, height) > most:
+        raise InputError(
+            f"the picture of {len(found)} queries has {width:,} x {height:,} pixels, and {form} "
+            f"holds at most {most:,} a side: give an --output that ends in .png, or fewer queries; "
+            f"the table is in {table}"
+        )
     drawn = io.BytesIO()
-    draw_results(found).save(drawn, format_of(picture))
-    contents = (
-        (picture, drawn.getvalue()),
-        (picture.with_suffix(".csv"), text.getvalue().encode("utf-8", "surrogateescape")),
-    )
-    for file, content in contents:
-        write_output(file, content)
+    draw_results(found).save(drawn, form)
+    write_output(picture, drawn.getvalue())
 
 
 def format_of(picture: Path) -> str:

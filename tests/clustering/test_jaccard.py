@@ -18,6 +18,8 @@ from lightning_reid.clustering import (
     nearest_neighbors,
     silhouette,
 )
+from lightning_reid.clustering.jaccard_forms import require_room
+from lightning_reid.errors import InputError
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = REPOSITORY / "lightning_reid"
@@ -313,3 +315,13 @@ print([name for name in ("numba", "scipy", "sklearn", "faiss") if name in sys.mo
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert printed.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_room_is_for_no_more_neighbours_than_images(backend):
+    rows = clustered_rows(60, seed=0)
+    asked = jaccard_distance(rows, k1=10**6, k2=10**6, backend=backend)
+    there = jaccard_distance(rows, k1=len(rows), k2=len(rows), backend=backend)
+    np.testing.assert_array_equal(asked.toarray(), there.toarray())
+    with pytest.raises(InputError, match=r"1,000,000,000 images needs about .* smaller k1 or k2"):
+        require_room(10**9, 30, 6, torch.device("cpu"))

@@ -6,6 +6,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from lightning_reid.clustering.kmeans import _without_empty, kmeans
+from lightning_reid.errors import InputError
 
 
 def clustered(num_clusters=150, per_cluster=17, dimensions=64, noise=0.6, seed=0):
@@ -126,3 +127,14 @@ def test_bad_input():
     rows[3, 0] = np.nan
     with pytest.raises(ValueError, match="NaN or infinite values: 3"):
         kmeans(rows, 4)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_features_too_large_for_their_squares_are_refused(kind):
+    rows, _ = clustered(4)
+    expected, _ = kmeans(rows, 4)
+    labels, centers = kmeans(rows.astype(kind) * 1e17, 4)
+    assert adjusted_rand_score(labels, expected) == 1
+    assert np.isfinite(centers).all()
+    with pytest.raises(InputError, match=r"features up to .*e\+19 are too large"):
+        kmeans(np.sign(rows).astype(kind) * 1e19, 4)  # faiss would end the process

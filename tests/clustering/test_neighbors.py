@@ -218,6 +218,42 @@ def test_approximate_indexes_give_as_many_as_asked_for(backend, monkeypatch):
     assert indices.max() < 1000
 
 
+@pytest.mark.parametrize("seed", [31, 47])
+def test_the_graph_index_finds_the_row_itself(seed):
+    generator = torch.Generator().manual_seed(seed)
+    clumps = [
+        torch.randn(1, 32, generator=generator) + 1e-4 * torch.randn(400, 32, generator=generator)
+        for _ in range(5)
+    ]
+    distances, indices = nearest_neighbors(torch.cat(clumps), 5, "hnsw")
+    assert torch.equal(indices[:, 0], torch.arange(2000))
+    assert (distances[:, 0] == 0).all()
+
+
+@pytest.mark.parametrize("backend", ["faiss", "ivf", "hnsw"])
+def test_candidates_of_an_index_hold_the_row_itself(backend, monkeypatch):
+    indexes = importlib.import_module("lightning_reid.clustering.faiss_indexes")
+
+    class Forgetful:
+        """An index that finds the other rows only, in the order of their numbers."""
+
+        def train(self, among):
+            self.size = len(among)
+
+        def add(self, among):
+            pass
+
+        def search(self, rows, count):
+            places = np.tile(np.arange(self.size - count, self.size), (len(rows), 1))
+            places[:, -1] = -1
+            return None, places
+
+    monkeypatch.setattr(indexes, "_index", lambda *arguments: Forgetful())
+    points, columns = torch.from_numpy(unit_rows(10, 4)), torch.arange(9)
+    found = indexes.faiss_candidates(points, torch.tensor([1, 7, 9]), columns, 4, backend)
+    assert found.indices.tolist() == [[1, 5, 6, 7], [5, 6, 7, -1], [5, 6, 7, -1]]
+
+
 @pytest.mark.parametrize("backend", ["ivf", "hnsw"])
 def test_approximate_indexes_find_most(backend):
     centers = unit_rows(120, 24)

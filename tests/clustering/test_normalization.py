@@ -63,3 +63,15 @@ def test_a_dimension_that_is_constant_in_a_camera_is_zero():
 def test_bad_cameras(cameras):
     with pytest.raises(ValueError, match="cameras"):
         camera_normalize(np.ones((3, 2), np.float32), cameras)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32, np.uint64, np.int16])
+def test_cameras_of_any_whole_type(kind):
+    rows, cameras = np.random.default_rng(3).normal(size=(30, 4)), np.arange(30) % 3
+    expected = camera_normalize(rows, cameras)
+    np.testing.assert_array_equal(camera_normalize(rows, cameras.astype(kind)), expected)
+
+
+def test_a_row_that_is_the_mean_of_its_camera_keeps_its_feature():
+    found = camera_normalize(np.array([[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]]), [0, 0, 0])
+    np.testing.assert_allclose(found, [[-1, 0], [0.5**0.5, 0.5**0.5], [1, 0]], atol=1e-6)

@@ -1,6 +1,9 @@
 import math
 import pickle
+import struct
+import zlib
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -8,6 +11,7 @@ from torchvision.transforms import v2
 
 from lightning_reid.data import (
     Augmentation,
+    ImageCache,
     ImageDataset,
     Sample,
     UnreadableImageError,
@@ -17,6 +21,7 @@ from lightning_reid.data import (
 )
 from lightning_reid.data import test_transform as plain_transform
 from lightning_reid.errors import InputError
+from lightning_reid.search.query import pixels_of
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
@@ -44,8 +49,6 @@ def test_real_images(shared):
 
 
 def test_market_train_list_of_names(shared, tmp_path):
-    import numpy as np
-
     names = np.load(shared / "data/calr_local_labels/market1501.npz")["names"]
     for name in names:
         (tmp_path / str(name)).touch()
@@ -102,6 +105,83 @@ def test_grey_and_transparent_images_become_rgb(tmp_path):
     for mode in ("L", "RGBA", "P"):
         Image.new(mode, (4, 6)).save(tmp_path / f"{mode}.png")
         assert read_image(str(tmp_path / f"{mode}.png")).shape == (3, 6, 4)
+
+
+@pytest.fixture
+def thermal(tmp_path):
+    """The levels of a 16-bit image, and its files."""
+    levels = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
+    Image.fromarray(levels).save(tmp_path / "thermal.png")
+    Image.fromarray(levels).save(tmp_path / "thermal.tif")
+    Image.fromarray(levels.astype(np.int32)).save(tmp_path / "wide.tif")
+    big_endian = Image.frombytes("I;16B", (256, 256), levels.astype(">u2").tobytes())
+    big_endian.save(tmp_path / "big.tif")
+    return levels, sorted(tmp_path.iterdir())
+
+
+def test_sixteen_bits_become_eight_whatever_the_file(thermal):
+    levels, files = thermal
+    expected = np.broadcast_to((levels / 257).round().astype(np.uint8), (3, 256, 256))
+    assert len(files) == 4
+    for file in files:
+        image = read_image(str(file))
+        assert image.dtype == torch.uint8
+        np.testing.assert_array_equal(image.numpy(), expected)
+        with Image.open(file) as picture:
+            np.testing.assert_array_equal(pixels_of(picture).numpy(), expected)
+
+
+def test_sixteen_bits_are_cached_as_they_are_read(thermal):
+    _, files = thermal
+    path, cameras, plain = [str(files[1])], torch.tensor([0]), plain_transform((32, 16))
+    cached = ImageDataset(path, cameras, plain, cache=ImageCache(1, (32, 16)))
+    torch.testing.assert_close(cached[0], ImageDataset(path, cameras, plain)[0])
+
+
+def test_sixteen_bits_of_each_colour(tmp_path):
+    levels = np.random.default_rng(0).integers(0, 2**16, (4, 5, 3))
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
+
+    def chunk(kind, content):
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + checksum
+
+    # Pillow cannot write it
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 5, 4, 16, 2, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + pixels)
+    image = read_image(str(tmp_path / "deep.png"))
+    assert image.dtype == torch.uint8
+    np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), (levels / 257).round())
+
+
+@pytest.mark.parametrize(
+    ("pixels", "match"),
+    [
+        (np.linspace(0, 1, 32, dtype=np.float32), "an image of floats: save it with 8 or 16 bits"),
+        (np.arange(32, dtype=np.int32) - 1, "from -1 to 30: save it with 8 or 16 bits"),
+        (np.arange(32, dtype=np.int32) + 2**16, "integers from 65536 to 65567"),
+    ],
+)
+def test_pixels_of_unknown_range_are_refused(tmp_path, pixels, match):
+    file = tmp_path / "depth.tif"
+    picture = Image.fromarray(pixels.reshape(8, 4))
+    picture.save(file)
+    with pytest.raises(UnreadableImageError, match=f"cannot read image .*depth.tif: .*{match}"):
+        read_image(str(file))
+    with pytest.raises(InputError, match=match):
+        pixels_of(picture)
+
+
+@pytest.mark.parametrize("name", ["moving.gif", "moving.jpg"])  # told by its content
+def test_of_an_animation_the_first_frame_is_taken(tmp_path, name):
+    frames = [Image.new("RGB", (5, 9), colour) for colour in ("red", "lime", "blue")]
+    frames[0].save(tmp_path / name, "GIF", save_all=True, append_images=frames[1:])
+    image = read_image(str(tmp_path / name))
+    assert image.shape == (3, 9, 5)
+    assert image[:, 0, 0].tolist() == [255, 0, 0]
+    dataset = ImageDataset([str(tmp_path / name)], torch.tensor([0]), plain_transform((32, 16)))
+    assert dataset[0]["image"].shape == (3, 32, 16)
 
 
 def test_plain_transform_normalises_with_imagenet_statistics():

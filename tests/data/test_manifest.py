@@ -235,6 +235,19 @@ def test_an_image_that_is_listed_twice(tmp_path):
     refused(tmp_path / "crops.csv", "path,camera", *same, match="listed twice: line 2 .* line 3")
 
 
+@pytest.mark.parametrize("other", ["./x/a.jpg", "x/../x/a.jpg", "x//a.jpg", "x/./a.jpg", "{}"])
+def test_an_image_in_two_spellings(tmp_path, other):
+    (tmp_path / "x").mkdir()
+    other = other.format(tmp_path / "x" / "y" / ".." / "a.jpg")
+    lines = ["path,camera,split", "x/a.jpg,c1,train", f"{other},c1,gallery"]
+    match = r"x/a.jpg' is listed twice: line 2 \(train\) and line 3 as .*a.jpg' \(gallery\)"
+    refused(tmp_path / "crops.csv", *lines, match=match)
+    refused(tmp_path / "x" / ".." / "crops.csv", *lines, match=match)
+    plain = [lines[0], "x/a.jpg,c1,train", "x/../a.jpg,c1,gallery", "../x/a.jpg,c1,query"]
+    paths = read_manifest(write(tmp_path / "crops.csv", *plain)).samples.paths
+    assert list(paths) == [f"{tmp_path}/{line.partition(',')[0]}" for line in plain[1:]]
+
+
 @pytest.mark.parametrize("splits", itertools.product(SPLITS, SPLITS))
 def test_an_image_in_two_splits(tmp_path, splits):
     lines = ["path,camera,split", *(f"a.jpg,c1,{split}" for split in splits)]

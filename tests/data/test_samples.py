@@ -1,6 +1,7 @@
 """Images as columns."""
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,3 +82,11 @@ def test_further_columns_travel_along():
     assert list(made[::-1].further["time"]) == ["3", "2", "1"]
     assert list((made + made).further["time"]) == ["1", "2", "3"] * 2
     assert not (made + Samples.of([])).further
+
+
+def test_paths_and_numbers_are_taken_as_their_text():
+    given = [Sample(Path("gate") / "1.jpg", 3), Sample("hall/2.jpg", "3"), Sample("x.jpg", None)]
+    taken = Samples.of(given)
+    assert list(taken.paths) == ["gate/1.jpg", "hall/2.jpg", "x.jpg"]
+    assert taken.camera_names == ["3"]
+    assert taken.cameras.tolist() == [0, 0, -1]

@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -80,6 +81,35 @@ def test_camera_names_sort_as_people_count(tmp_path):
     own.setup("fit")
     assert own.camera_names == ["c1", "c2", "c10", "yard"]
     assert own.train_identities is None
+
+
+@pytest.mark.parametrize("split", ["train", "query", "gallery"])
+def test_an_image_without_a_camera_is_named(persons, split):
+    class Lacking(Market1501):
+        def samples(self, which):
+            listed = list(super().samples(which))
+            for i in (2, 5) if which == split else ():
+                listed[i] = listed[i]._replace(camera=None)
+            return listed
+
+    made = Lacking(persons)
+    third = Market1501(persons).samples(split)[2].path
+    with pytest.raises(InputError, match=f"the {split} image {third} has no camera .nor have 1"):
+        made.setup()
+
+
+def test_paths_and_numbers_of_cameras_are_taken(persons):
+    class Numbered(Market1501):
+        def samples(self, split):
+            for sample in super().samples(split):
+                yield sample._replace(path=Path(sample.path), camera=int(sample.camera[1:]))
+
+    made, plain = Numbered(persons), Market1501(persons)
+    made.setup()
+    plain.setup()
+    assert made.camera_names == [name[1:] for name in plain.camera_names]
+    assert made.train_cameras.equal(plain.train_cameras)
+    assert list(made.paths("test")) == list(plain.paths("test"))
 
 
 def test_labels_must_fit_the_data(ready):

@@ -13,6 +13,7 @@ import yaml
 from PIL import Image
 
 from lightning_reid.cli import run_command_line
+from lightning_reid.errors import InputError
 from lightning_reid.inspection.command import _IGNORED
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -90,6 +91,17 @@ def test_what_is_wrong_is_told_and_written(copy, tmp_path, capsys):
     assert {rows[path]["copy_of"] for path in pair} - {""} <= pair
     assert sum(rows[path]["copy_of"] == "" for path in pair) == 1
     assert [path for path, row in rows.items() if row["readable"] == "0"] == [str(train[3])]
+
+
+def test_an_animation_and_sixteen_bits_are_images(copy, tmp_path):
+    train = copy / "bounding_box_train"
+    names = sorted(path.name for path in train.iterdir())
+    noise = [Image.effect_noise((32, 64), 40 + 20 * i) for i in range(3)]
+    noise[0].save(train / names[0], "GIF", save_all=True, append_images=noise[1:])
+    levels = np.random.default_rng(0).integers(0, 2**16, (64, 32), dtype=np.uint16)
+    Image.fromarray(levels).save(train / names[1], "PNG")
+    assert check(copy, tmp_path / "out") == 0
+    assert written(tmp_path / "out")["unreadable"] == {}
 
 
 def test_names_with_brackets_are_printed_as_they_are(copy, tmp_path, capsys):
@@ -226,13 +238,11 @@ def test_misspelt_options_are_named(capsys, options, words):
     assert words in capsys.readouterr().err
 
 
-def test_a_damaged_config_is_told(tmp_path, capsys):
+def test_a_damaged_config_is_told(tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text("data: [unfinished")
-    with pytest.raises(SystemExit) as stop:
+    with pytest.raises(InputError, match=r"config.yaml is no YAML: .*expected ',' or '\]'"):
         run_command_line(["check", f"--config={config}"])
-    assert stop.value.code == 2
-    assert "expected ',' or ']'" in capsys.readouterr().err
 
 
 def test_help_of_the_command_and_of_its_data(capsys):

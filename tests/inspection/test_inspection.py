@@ -214,6 +214,13 @@ def test_missing_training_images_are_an_error(listed_images, sound):
     assert not done.works
 
 
+def test_an_image_without_a_camera_is_an_error(listed_images, sound):
+    sound["train"][3] = sound["train"][3]._replace(camera=None)
+    done = inspect(listed_images(sound), num_workers=0)
+    assert not done.works
+    the_finding(done, f"the train image {sound['train'][3].path} has no camera; every image")
+
+
 def test_a_query_split_without_a_gallery_is_an_error(listed_images, sound):
     del sound["gallery"]
     done = inspect(listed_images(sound), num_workers=0)

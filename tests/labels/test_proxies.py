@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -52,8 +54,26 @@ def test_labels_survive_a_checkpoint(tmp_path):
         ({"hard": torch.zeros(3)}, "int64"),
         ({"hard": torch.zeros(3, dtype=torch.int64), "proxies": torch.zeros(2)}, "as many as"),
         ({"hard": torch.zeros(3, dtype=torch.int64), "soft": torch.zeros(2, 4)}, "2 soft labels"),
+        ({"hard": torch.arange(3), "class_weights": torch.ones(2)}, r"class_weights are \(3,\)"),
+        ({"hard": torch.arange(3), "class_weights": torch.ones(3, 1)}, "class_weights are"),
+        (
+            {
+                "hard": torch.arange(3),
+                "proxies": torch.tensor([0, 3, 1]),
+                "proxy_cameras": torch.zeros(3),
+            },
+            r"proxy_cameras are \(4,\)",
+        ),
     ],
 )
 def test_shapes_are_checked(fields, message):
     with pytest.raises(ValueError, match=message):
         PseudoLabels(**fields)
+
+
+def test_images_may_be_left_out_of_weighted_clusters():
+    clusters, cameras = torch.tensor([0, 1, 2, 2]), torch.tensor([0, 1, 0, 1])
+    labels = replace(PseudoLabels.from_clusters(clusters, cameras), class_weights=torch.ones(3))
+    left = labels.without(torch.tensor([True, False, True, True]))
+    assert left.hard.tolist() == [-1, 1, -1, -1]
+    assert (left.num_clusters, len(left.class_weights), len(left.proxy_cameras)) == (2, 3, 4)

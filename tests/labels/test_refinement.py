@@ -140,6 +140,8 @@ def test_self_paced_probability():
     assert values == pytest.approx([1, 0.5 * (1 + np.cos(np.pi / 6)), 0.75])
     with pytest.raises(ValueError, match="epoch -1 of 5"):
         self_paced_probability(-1, 5)
+    with pytest.raises(ValueError, match="epoch 6 of 5"):
+        self_paced_probability(6, 5, "cosine")
     with pytest.raises(InputError, match="'constant' or 'cosine', not 'linear'"):
         self_paced_probability(0, 5, "linear")
 

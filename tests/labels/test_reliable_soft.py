@@ -205,6 +205,16 @@ def test_density_clusterer():
     assert 1 < int(found.reliable.max()) + 1 <= 30
 
 
+@pytest.mark.parametrize(
+    "given", [np.int64(2), np.int32(2), [2, 2], np.array([2, 2]), torch.tensor([2, 2])]
+)
+def test_clusters_per_camera_of_any_kind(given):
+    features, cameras = drawn(num_images=20, num_cameras=2)
+    made = reliable_soft_labels(features, cameras, 3, clusters_per_camera=given, threshold=0)
+    expected = reliable_soft_labels(features, cameras, 3, clusters_per_camera=2, threshold=0)
+    assert torch.equal(made.reliable, expected.reliable)
+
+
 def test_bad_input():
     features, cameras = drawn(num_images=10, num_cameras=2)
     for settings, message in [

@@ -77,3 +77,23 @@ def test_the_double_softmax_is_bounded_below():
     certain = 1e4 * torch.eye(6)
     bound = torch.tensor(math.log(1 + 5 / math.e))
     torch.testing.assert_close(camera_alignment_loss(certain, cameras), bound)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+def test_cameras_of_any_whole_type_are_indices(dtype):
+    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    cameras = torch.tensor([2, 0, 1, 0])
+    expected = camera_alignment_loss(logits, cameras)
+    assert camera_alignment_loss(logits, cameras.to(dtype)) == expected
+    labels = torch.tensor([0, 0, 1, 1])
+    weights = camera_entropy_weights(labels.to(dtype), cameras.to(dtype))
+    assert torch.equal(weights, camera_entropy_weights(labels, cameras))
+
+
+def test_cameras_that_are_none_are_refused():
+    with pytest.raises(ValueError, match="cameras must be 4 whole numbers"):
+        camera_alignment_loss(torch.zeros(4, 3), torch.zeros(4))
+    with pytest.raises(IndexError, match="-100"):  # which torch would ignore
+        camera_alignment_loss(torch.zeros(2, 3), torch.tensor([0, -100]))
+    with pytest.raises(ValueError, match="cameras must not be negative, as -1 is"):
+        camera_entropy_weights(torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, -1, 0]))

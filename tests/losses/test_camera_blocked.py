@@ -120,3 +120,19 @@ def test_images_without_soft_labels_count_in_the_mean_only():
     nothing.backward()
     assert nothing == 0
     assert (logits.grad == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+def test_persons_of_any_whole_type_are_indices(dtype):
+    logits = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    log_probabilities = camera_log_softmax(logits, torch.tensor([0, 0, 1, 1], dtype=dtype))
+    persons = torch.tensor([3, 0, 1])
+    expected = camera_cross_entropy(log_probabilities, persons)
+    assert camera_cross_entropy(log_probabilities, persons.to(dtype)) == expected
+
+
+def test_no_person_is_ignored():
+    with pytest.raises(IndexError, match="-100"):  # which torch would ignore
+        camera_cross_entropy(torch.zeros(2, 3), torch.tensor([0, -100]))
+    with pytest.raises(ValueError, match="persons must be 2 whole numbers"):
+        camera_cross_entropy(torch.zeros(2, 3), torch.zeros(2))

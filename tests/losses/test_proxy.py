@@ -201,3 +201,58 @@ def test_fewer_proxies_than_negatives(num_proxies):
     online = online_proxy_loss(embeddings, own, cameras, proxies, clusters)
     (offline + online).backward()
     assert embeddings.grad.isfinite().all()
+
+
+INDEX_TYPES = [torch.uint8, torch.int8, torch.int16, torch.int32]
+
+
+@pytest.mark.parametrize("dtype", INDEX_TYPES)
+def test_whole_numbers_of_any_type_are_indices(problem, dtype):
+    embeddings, own, proxies, proxy_clusters, proxy_cameras = problem
+    clusters, cameras = proxy_clusters[own], proxy_cameras[own]
+
+    def losses(cast):
+        of_own, of_cameras = cast(own), cast(cameras)
+        return torch.stack(
+            [
+                offline_proxy_loss(
+                    embeddings, cast(clusters), of_cameras, proxies, cast(proxy_clusters)
+                ),
+                online_proxy_loss(embeddings, of_own, of_cameras, proxies, cast(proxy_cameras)),
+                intra_camera_proxy_loss(
+                    embeddings, of_own, of_cameras, proxies, cast(proxy_cameras)
+                ),
+                association_scores(embeddings, of_own, proxies).sum(),
+                update_memory(proxies, embeddings, of_own, 0.2).sum(),
+                group_owner(of_own, cast(clusters)).sum(),
+            ]
+        )
+
+    assert torch.equal(losses(lambda x: x.to(dtype)), losses(lambda x: x))
+    few, cameras = torch.tensor([1.0, 3.0, 5.0]), torch.tensor([2, 0, 0], dtype=dtype)
+    assert sum_of_camera_means(few, cameras) == 5
+    with pytest.raises(ValueError, match=r"cameras must be 3 whole numbers, not torch\.bool"):
+        sum_of_camera_means(few, cameras.bool())
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_half_precision_does_not_lose_small_losses(problem, half):
+    embeddings, own, proxies, _, proxy_cameras = problem
+    rows, cameras = embeddings.detach(), proxy_cameras[own]
+    near = normalize(proxies[own] + 0.02 * rows, dim=1)
+
+    def losses(embeddings, proxies):
+        return torch.stack(
+            [
+                offline_proxy_loss(embeddings, own, cameras, proxies, torch.arange(40)),
+                online_proxy_loss(embeddings, own, cameras, proxies, proxy_cameras),
+                intra_camera_proxy_loss(embeddings, own, cameras, proxies, proxy_cameras),
+            ]
+        )
+
+    exact, rounded = losses(near, proxies), losses(near.to(half), proxies.to(half))
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, exact, rtol=0.15, atol=0)
+    assert losses(near.double(), proxies.double()).dtype == torch.float64
+    with torch.autocast("cpu", dtype=half):
+        torch.testing.assert_close(losses(near, proxies), exact, rtol=0.15, atol=0)

@@ -68,6 +68,30 @@ def test_no_soft_label_no_accuracy():
     assert np.isnan(soft_label_accuracy(torch.zeros(2, 3), [0, 1], [0, 1]))
 
 
+def test_outliers_alone_show_nobody():
+    assert np.isnan(soft_label_accuracy(torch.rand(4, 2), [-1] * 4, [0, 1, 2, 3]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_soft_labels_of_any_precision_in_training(dtype):
+    soft = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.3, 0.7]], dtype=dtype).requires_grad_()
+    for layout in (soft, soft.to_sparse()):
+        assert soft_label_accuracy(layout, [0, 0, 1], [5, 5, 6]) == pytest.approx(2 / 3)
+
+
+def test_weights_of_zero_are_no_soft_label():
+    places = torch.tensor([[0, 1], [0, 0]])  # image 1 has its zero written down
+    weights = torch.tensor([1.0, 0.0])
+    soft = torch.sparse_coo_tensor(places, weights, (2, 2), check_invariants=True)
+    assert soft_label_accuracy(soft, [0, 1], [5, 6]) == 1
+    assert soft_label_accuracy(soft.to_dense(), [0, 1], [5, 6]) == 1
+
+
+def test_no_images_have_nothing_to_count():
+    assert all(np.isnan(value) for value in cluster_quality([], []).values())
+    assert all(np.isnan(value) for value in bcubed_quality([], []).values())
+
+
 def labelled(seed, size=60):
     """Labels with outliers, identities, cameras."""
     rng = np.random.default_rng(seed)

@@ -16,6 +16,8 @@ from lightning_reid.data import test_transform as plain_transform
 from lightning_reid.errors import InputError
 from lightning_reid.search import Embedder, Gallery, TrainedModel
 from lightning_reid.search import gallery as gallery_module
+from lightning_reid.search import index as index_module
+from lightning_reid.search.listing import list_images
 
 
 def opened(model, **kwargs):
@@ -308,6 +310,106 @@ def test_a_kill_between_the_two_files_leaves_the_state_before(model, crops, quer
     assert again.add(query).embedded == 1
     assert len(list(gallery.folder.glob("*.faiss"))) == 1
     assert consistent(opened(model))
+
+
+def three_parts(crops):
+    files = sorted(crops.glob("*.jpg"))
+    return files[:2], files[2:4], files[4:6]
+
+
+def test_what_another_gallery_added_is_not_lost(model, crops):
+    first, second, third = three_parts(crops)
+    ours = opened(model)
+    ours.add(first)
+    opened(model).add(second)
+    with pytest.raises(InputError, match="another process has changed the index in .*begin again"):
+        ours.add(third)
+    assert names_in(opened(model)) == sorted(path.name for path in (*first, *second))
+    again = opened(model)
+    again.add(third)
+    assert len(again) == 6
+    assert consistent(again)
+
+
+def test_two_galleries_that_begin_together_do_not_overwrite_each_other(model, crops):
+    first, second, _ = three_parts(crops)
+    ours, theirs = opened(model), opened(model)
+    ours.add(first)
+    with pytest.raises(InputError, match="another process has changed the index"):
+        theirs.add(second)
+    ours, theirs = opened(model, rebuild=True), opened(model, rebuild=True)
+    ours.add(second)
+    ours.add(first)
+    with pytest.raises(InputError, match="another process has changed the index"):
+        theirs.add(first)
+    assert len(opened(model)) == 4
+
+
+def test_what_is_written_while_images_are_embedded_is_not_lost(model, crops, monkeypatch):
+    first, second, third = three_parts(crops)
+    ours, theirs, batches = opened(model), opened(model), Embedder.batches
+    ours.add(first)
+    theirs = opened(model)
+
+    def meanwhile(self, paths):
+        yield from batches(self, paths)
+        if self is ours.embedder:
+            theirs.add(second)
+
+    monkeypatch.setattr(Embedder, "batches", meanwhile)
+    with pytest.raises(InputError, match="another process has changed the index"):
+        ours.add(third)
+    assert names_in(opened(model)) == sorted(path.name for path in (*first, *second))
+
+
+def test_it_is_opened_while_another_process_changes_it(model, crops, monkeypatch):
+    first, second, third = three_parts(crops)
+    writer = opened(model)
+    writer.add(first)
+    read_table, parts = index_module._read_table, [second, third]
+
+    def overtaken(file):
+        table = read_table(file)
+        if parts:
+            writer.add(parts.pop())
+        return table
+
+    monkeypatch.setattr(index_module, "_read_table", overtaken)
+    assert len(opened(model)) == 6
+    (vectors,) = writer.folder.glob("*.faiss")
+    vectors.unlink()
+    with pytest.raises(InputError, match="is not there, .* build it again with --rebuild"):
+        opened(model)
+
+
+def test_an_index_that_never_rests_is_told(model, crops, monkeypatch):
+    first, second, _ = three_parts(crops)
+    writer = opened(model)
+    writer.add(first)
+    read_table = index_module._read_table
+
+    def overtaken(file):
+        table = read_table(file)
+        writer.hold(second if len(writer) == 2 and names_in(writer)[0] == first[0].name else first)
+        return table
+
+    monkeypatch.setattr(index_module, "_read_table", overtaken)
+    with pytest.raises(InputError, match="keeps changing the index in .* try again later"):
+        opened(model)
+
+
+def test_linked_folders_are_followed_but_not_in_circles(model, crops, tmp_path):
+    linked = tmp_path / "linked"
+    (linked / "own").mkdir(parents=True)
+    files = sorted(crops.glob("*.jpg"))
+    shutil.copy(files[0], linked / "own" / "inside.jpg")
+    (linked / "a").symlink_to(crops)
+    (linked / "b").symlink_to(crops)  # the same again
+    (linked / "an_own").symlink_to(linked / "own")
+    (linked / "own" / "up").symlink_to(linked)
+    listed = list(list_images(linked).images.paths)
+    expected = [linked / "own" / "inside.jpg", *(linked / "a" / file.name for file in files)]
+    assert sorted(listed) == sorted(map(str, expected))
 
 
 def test_an_index_of_another_model_is_refused_and_can_be_rebuilt(model, crops, query):

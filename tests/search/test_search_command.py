@@ -13,6 +13,9 @@ import pytest
 from PIL import Image
 
 from lightning_reid.cli import main, run_command_line
+from lightning_reid.errors import InputError
+from lightning_reid.search import Match
+from lightning_reid.search.results import write_results
 
 
 def search(model, gallery, *queries, options=()):
@@ -232,3 +235,16 @@ def test_a_read_only_run_folder(model, crops, query, tmp_path):
     assert "Traceback" not in done.stderr
     assert (tmp_path / "out.png").is_file()
     assert not (model.parents[1] / "search").exists()
+
+
+@pytest.mark.parametrize(("name", "queries"), [("results.jpg", 331), ("results.webp", 83)])
+def test_a_picture_that_is_too_large_for_its_format(query, tmp_path, name, queries):
+    matches = [Match(str(query), 1.0, "2")]
+    found = {str(tmp_path / f"{i}.jpg"): matches for i in range(queries)}
+    with pytest.raises(InputError, match=rf"of {queries} queries .* in .png, or fewer queries"):
+        write_results(found, tmp_path / name)
+    assert [file.name for file in tmp_path.iterdir()] == ["results.csv"]
+    assert len(rows_of(tmp_path / "results.csv")) == queries
+    found.popitem()
+    write_results(found, tmp_path / name)
+    assert Image.open(tmp_path / name).height == 6 + (queries - 1) * 198

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 Labels = Tensor | npt.ArrayLike
@@ -60,7 +61,7 @@ def cluster_quality(labels: Labels, identities: Labels) -> dict[str, float]:
     found, true = labels[inlier], identities[inlier]
     table = contingency_matrix(found, true, sparse=True)
     together = _pairs(table.data)
-    put_together = _pairs(np.bincount(found))
+    put_together = _pairs(np.unique(found, return_counts=True)[1])
     same_person = _pairs(np.unique(identities, return_counts=True)[1])
     return {
         "ari": rand_agreement(labels, identities),
@@ -168,7 +169,8 @@ def soft_label_accuracy(soft: Tensor, labels: Labels, identities: Labels) -> flo
         identities: true identities, ``(N,)``.
 
     Returns:
-        From 0 to 1, over the images that have a soft label; NaN where none has.
+        From 0 to 1, over the images that have a soft label, a weight other than 0; NaN where none
+        has, or all images are outliers.
 
     Example:
         >>> import torch
@@ -181,21 +183,25 @@ def soft_label_accuracy(soft: Tensor, labels: Labels, identities: Labels) -> flo
     labels, identities = np.asarray(labels), np.asarray(identities)
     strongest, known = _strongest(soft)
     shown, inlier = np.unique(identities, return_inverse=True)[1], labels >= 0
+    if not (known.any() and inlier.any()):
+        return float("nan")
     clusters, columns = np.unique(labels[inlier], return_inverse=True)
     people = np.unique(shown[inlier])
     table = contingency_matrix(shown[inlier], columns, sparse=True)
     mostly = np.full(soft.shape[1], -1)
     mostly[clusters] = people[np.asarray(table.argmax(axis=0)).ravel()]
-    return float((mostly[strongest[known]] == shown[known]).mean()) if known.any() else float("nan")
+    return float((mostly[strongest[known]] == shown[known]).mean())
 
 
 def _strongest(soft: Tensor) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Column of the largest weight of every row, and which rows have any weight."""
     from scipy.sparse import csr_array
 
-    sparse = (soft.cpu() if soft.is_sparse else soft.cpu().to_sparse()).coalesce()
+    weights = soft.detach().cpu().to(torch.promote_types(soft.dtype, torch.float32))
+    sparse = (weights if weights.is_sparse else weights.to_sparse()).coalesce()
     places = tuple(sparse.indices().numpy())
     rows = csr_array((sparse.values().numpy(), places), shape=tuple(soft.shape))
+    rows.eliminate_zeros()
     return np.asarray(rows.argmax(axis=1)).ravel(), np.diff(rows.indptr) > 0
 
 
