@@ -105,3 +105,24 @@ def test_seeds_of_as_many_numbers_differ():
     pairs = [(seed, epoch) for seed in range(30) for epoch in range(30)]
     assert len({seed_of(*pair) for pair in pairs}) == len(pairs)
     assert seed_of(7) == seed_of(7, 0)
+
+
+LEAVES = """
+import atexit, sys
+import torch.distributed as dist
+
+atexit.register(lambda: print("groups left:", dist.is_initialized()))  # is called last
+
+from lightning_reid.distributed import _patient_group
+
+store = dist.FileStore(sys.argv[1], 1)
+dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+_patient_group(dist.group.WORLD)
+print("groups there:", dist.is_initialized())
+"""
+
+
+def test_groups_end_before_python_does(tmp_path):
+    command = [sys.executable, "-c", LEAVES, str(tmp_path / "store")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["groups there: True", "groups left: False"]

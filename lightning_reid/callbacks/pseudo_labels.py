@@ -277,7 +277,7 @@ def _write(trainer: pl.Trainer, statistics: dict[str, float]) -> None:
 
 def _tell_if_cut_short(trainer: pl.Trainer) -> None:
     progress, count = trainer.fit_loop.epoch_loop.batch_progress, trainer.num_training_batches
-    if progress.current.ready < count:
+    if progress.current.ready < count < math.inf:  # loaders may not know their length
         rank_zero_warn(
             f"epoch {trainer.current_epoch} was ended after {progress.current.ready} of its "
             f"{count} batches, by max_steps or max_time: a run that goes on from its checkpoint "

@@ -1,6 +1,7 @@
 import pytest
 import pytorch_lightning as pl
 import torch
+from small_methods import market, train
 
 from lightning_reid import O2CAP, Market1501, PseudoLabelCallback, PseudoLabels
 from lightning_reid.callbacks import NoClustersError, label_statistics
@@ -298,3 +299,21 @@ def test_a_module_that_keeps_nothing_is_given_its_labels_again(persons, tmp_path
     resumed = train(3, ckpt_path=tmp_path / "2" / "last.ckpt", weights_only=True)
     assert torch.equal(resumed.memory, whole.memory)
     assert torch.equal(resumed.layer.weight, whole.layer.weight)
+
+
+def test_an_epoch_that_is_cut_short_is_told(persons, tmp_path):
+    with pytest.warns(
+        UserWarning, match="epoch 1 was ended after 1 of its 2 batches, by max_steps"
+    ):
+        train(
+            OwnLabels([quarters]), market(persons), tmp_path, -1, PseudoLabelCallback(), max_steps=3
+        )
+
+
+def test_a_second_fit_labels_for_the_epoch_that_is_next(persons, tmp_path):
+    module, data, callback = OwnLabels([quarters]), market(persons), PseudoLabelCallback()
+    trainer = train(module, data, tmp_path, 2, callback)
+    trainer.fit_loop.max_epochs = 3
+    trainer.fit(module, data)
+    assert [epoch for epoch, *_ in module.calls] == [0, 1, 2, 2, 3]
+    assert [row["epoch"] for row in callback.history] == [2, 3]
