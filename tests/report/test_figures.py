@@ -9,7 +9,7 @@ from lightning_reid.report.figures import as_image, figures_freed
 
 
 def alive():
-    return sum(isinstance(thing, Figure) for thing in gc.get_objects())
+    return sum(type(thing) is Figure for thing in gc.get_objects())
 
 
 def test_figures_are_freed_at_once():
