@@ -126,3 +126,15 @@ def test_groups_end_before_python_does(tmp_path):
     command = [sys.executable, "-c", LEAVES, str(tmp_path / "store")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["groups there: True", "groups left: False"]
+
+
+def test_batch_norm_of_all_processes_is_told_to_need_gpus(persons, tmp_path):
+    ranks = ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.sync_batchnorm=true"]
+    command = arguments("fit", persons, tmp_path / "run", *ranks, "--evaluate=false")
+    done = subprocess.run(
+        [sys.executable, "-m", "lightning_reid", *command], capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    told = "lightning-reid: the Trainer's sync_batchnorm=True works on GPUs alone; "
+    assert f"{told}samples_per_bn_group=16 does the same everywhere" in done.stderr
+    assert "Traceback" not in done.stderr

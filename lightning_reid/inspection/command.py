@@ -9,7 +9,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
 from jsonargparse import Namespace, get_loader
 
 from lightning_reid.datamodules import ReIDDataModule
@@ -44,10 +43,7 @@ class _DataParser(BriefErrors, LightningArgumentParser):
         return config
 
     def _own_sections(self, content: str) -> str:
-        try:
-            sections = get_loader("yaml")(content)
-        except yaml.YAMLError:
-            return content  # the parser says what is wrong with it
+        sections = get_loader("yaml")(content)
         if not isinstance(sections, dict):
             return content
         own = {action.dest for action in self._actions}

@@ -48,9 +48,9 @@ def as_image(figure: Figure) -> Image.Image:
 def figures_freed() -> Iterator[None]:
     """Figures drawn within are freed at its end.
 
-    They are cycles of thousands of objects, which Python's collector would leave for many epochs:
-    some 60 MiB, and open files of fonts. While it rests they all stay in its youngest generation,
-    which is quickly searched.
+    They are cycles of thousands of objects, which Python's collector would leave for many epochs,
+    with open files of fonts. While it rests they all stay in its youngest generation, which is
+    quickly searched.
     """
     was_enabled = gc.isenabled()
     gc.disable()
