@@ -18,7 +18,8 @@ class ContinuedCSVLogger(CSVLogger):
     """Lightning's CSV logger, but a resumed run adds to ``metrics.csv`` instead of deleting it.
 
     Every line is in the file as soon as it is logged, so that a checkpoint never knows of an epoch
-    whose lines a kill has taken; of a kill while the file is written it keeps all whole lines.
+    whose lines a kill has taken; of a kill while the file is written it keeps all whole lines. A
+    test that is repeated, because a kill came after it, takes the place of the first.
 
     Args:
         root_dir: as for Lightning's.
@@ -98,8 +99,9 @@ class ContinuedWriter(ExperimentWriter):
         if not lines:
             return
         new = set().union(*lines) - {*self.metrics_keys}
-        if new or not self.file.is_file():
-            before = self._read()[1]
+        repeated = {test for line in lines if (test := _test_of(line))}
+        if new or repeated or not self.file.is_file():
+            before = [row for row in self._read()[1] if _test_of(row) not in repeated]
             self.metrics_keys = sorted({*self.metrics_keys, *new})
             self._rewrite([*before, *lines])
         else:
@@ -108,7 +110,7 @@ class ContinuedWriter(ExperimentWriter):
     def forget_epochs(self, first: int) -> None:
         """See :meth:`ContinuedCSVLogger.forget_epochs`."""
         rows = self._read()[1]
-        kept = [row for row in rows if _epoch(row) < first or _is_test(row)]
+        kept = [row for row in rows if _epoch(row) < first or _test_of(row)]
         if len(kept) < len(rows):
             self._rewrite(kept)
 
@@ -151,10 +153,14 @@ class ContinuedWriter(ExperimentWriter):
         )
 
 
-def _epoch(row: Mapping[str, str]) -> float:
+def _epoch(row: Mapping[str, Any]) -> float:
     """0 for what was logged before the first one."""
     return float(row.get("epoch") or 0)
 
 
-def _is_test(row: Mapping[str, str]) -> bool:
-    return any(value and name.startswith("test/") for name, value in row.items())
+def _test_of(row: Mapping[str, Any]) -> tuple[object, ...]:
+    """Epoch, step and measures of a test, which tell whether it is the same; empty for others."""
+    measures = frozenset(
+        name for name, value in row.items() if name.startswith("test/") and value not in (None, "")
+    )
+    return (_epoch(row), float(row.get("step") or 0), measures) if measures else ()

@@ -50,6 +50,10 @@ def _extracting(module):
     return module.trainer.training and not module.training
 
 
+def _trained(module):
+    return module.trainer.global_step > 0
+
+
 def _half_a_checkpoint(cls, reached):
     save = torch.save
 
@@ -91,6 +95,7 @@ MOMENTS = {
     "extracting": _after("embed", _extracting),
     "labelling": _after("label"),
     "adopting": _after("adopt"),
+    "tested after training": _after("on_test_end", _trained),
     "half a checkpoint": _half_a_checkpoint,
     "before the checkpoint is in place": _replacing("last.ckpt", before=True),
     "after the checkpoint is in place": _replacing("last.ckpt", before=False),

@@ -1,6 +1,7 @@
 """What a run holds after every epoch, written by a callback of the real command line."""
 
 import csv
+import ctypes
 from pathlib import Path
 
 import psutil
@@ -15,12 +16,15 @@ class ResourceLog(pl.Callback):
     MiB of memory of this process, of the growth of that worker which has grown most since it was
     first seen, and of shared memory; open files of all, the number of processes, threads of this
     one. Pages that a worker shares with this process count for both, whoever wrote into them last.
+    What this process has freed goes back to the system first: how much of it an allocator keeps
+    for itself depends on how threads meet, and is no growth.
     """
 
     def __init__(self):
         self.at_first = {}  # by worker
 
     def on_train_epoch_end(self, trainer, pl_module):
+        ctypes.CDLL(None).malloc_trim(0)
         own = psutil.Process()
         workers = own.children(recursive=True)
         family = [own, *workers]

@@ -20,6 +20,7 @@ EPOCH = (
     "after the log is in place",
 )
 EPOCH_DONE = "after the checkpoint is in place"
+ALL_DONE = "tested after training"
 
 
 def assert_same_run(folder, whole):
@@ -92,6 +93,17 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(name, whole, persons, tmp_pat
     print(f"{name}: killed {run.kills} times, recovered")
 
 
+def test_a_run_killed_after_its_last_test_tests_again_and_tells_it_once(whole, persons, tmp_path):
+    name = NAMES[0]
+    expected, _ = whole(name)
+    assert any("test/mAP" in line for line in lines(expected)[-1:])
+    run = Run(name, persons, tmp_path / "run")
+    assert not run.go_on_until(ALL_DONE, np.random.default_rng())
+    assert lines(run.folder) == lines(expected)  # the kill came after it was logged
+    assert run.go_on()
+    assert_same_run(run.folder, expected)
+
+
 def test_a_resumed_run_needs_its_source_model_no_more(persons, tmp_path):
     made = run_forked(command("Supervised", persons, tmp_path / "labelled"), tmp_path / "log")
     assert made.status == 0, made.output
@@ -117,6 +129,7 @@ def test_many_kills_at_random_moments(name, workers, whole, persons, tmp_path):
     run = Run(name, persons, tmp_path / "run")
     run.command.append(f"--data.num_workers={workers}")
     moments = [EPOCH_DONE, *EPOCH, *(REFRESH if name in LABELLED_EVERY_EPOCH else ())]
+    moments += [ALL_DONE] if "--evaluate=true" in run.command else []
     done = False
     while not done and run.kills < 10:
         if rng.random() < 0.5:

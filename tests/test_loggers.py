@@ -105,3 +105,16 @@ def test_a_run_that_begins_again_begins_its_log_again(tmp_path, monkeypatch):
     logger.log_metrics({"loss": 2.0})
     logger.log_metrics({"loss": 3.0})
     assert [row["loss"] for row in rows(tmp_path)] == ["2.0", "3.0"]
+
+
+def test_a_repeated_test_takes_the_place_of_the_first(tmp_path):
+    log(tmp_path, loss=1.0, epoch=0)
+    for mean in (0.5, 0.5, 0.75):
+        log(tmp_path, **{"test/mAP": mean, "epoch": 1})
+    assert [row["test/mAP"] for row in rows(tmp_path)] == ["", "0.75"]
+    # of another epoch, or of other measures: another test
+    log(tmp_path, **{"test/mAP": 0.875, "epoch": 2})
+    log(tmp_path, **{"test/rank1": 1.0, "epoch": 2})
+    assert [row["test/mAP"] for row in rows(tmp_path)] == ["", "0.75", "0.875", ""]
+    log(tmp_path, loss=1.0, epoch=0)  # what is no test stays
+    assert [row["loss"] for row in rows(tmp_path)] == ["1.0", "", "", "", "1.0"]

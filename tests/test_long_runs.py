@@ -1,6 +1,7 @@
 """200 epochs hold no more than 20 did."""
 
 import csv
+import ctypes
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ WARM = 20  # until then caches, allocators and workers come up
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="needs glibc")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_long_run_holds_no_more_than_a_short_one(workers, persons, tmp_path):
     options = [
@@ -50,7 +51,7 @@ def test_a_long_run_holds_no_more_than_a_short_one(workers, persons, tmp_path):
         for name in ("memory", "workers")
     }
     print(f"{workers} workers, {EPOCHS} epochs: growth in MiB {growth}")
-    # 30 KiB an epoch: what a run tells of every labelling, 2 KiB, stays for the checkpoint, and
-    # allocators wander by 1 to 2 MiB, up and down, however long the run. The images of one batch
-    # (48 KiB) or the features of one epoch (288 KiB) that stayed would be more
-    assert max(growth.values()) < 0.03 * (EPOCHS - WARM)
+    # 20 KiB an epoch; 13 are seen: the page keeps its pictures, whose curves grow (6), and what a
+    # run tells of every labelling stays for the checkpoint (2). The images of one batch (48) or the
+    # features of one epoch (288) that stayed would be more
+    assert max(growth.values()) < 0.02 * (EPOCHS - 2 * WARM)

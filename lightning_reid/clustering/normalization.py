@@ -6,11 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.linalg import vector_norm
 
 from lightning_reid.clustering.arrays import Array, camera_numbers, feature_rows, same_kind
 
 _SMALLEST_STD = 1e-6
+_SMALLEST_NORM = 1e-12
+_ROUNDING = 1e-5  # of a row's length: by less the embeddings of one picture in two batches differ
 
 
 @torch.no_grad()
@@ -18,8 +20,9 @@ def camera_normalize(features: Array, cameras: Any) -> Array:
     """Take the mean and spread of each camera out of the features, then make unit rows.
 
     Per camera and dimension: subtract the mean and divide by the standard deviation (at least
-    1e-6). A row of which nothing is left, because its camera has one image or only identical
-    ones, or because it is its camera's mean exactly, becomes its plain L2-normalised feature.
+    1e-6). A row of which nothing is left, because its camera has one image or only copies of one,
+    or because it is its camera's mean, becomes its plain L2-normalised feature; nothing is what
+    rounding may leave, 1e-5 of its length.
 
     Args:
         features: (N, D) array or tensor.
@@ -40,17 +43,23 @@ def camera_normalize(features: Array, cameras: Any) -> Array:
     rows = feature_rows(features)
     normalized = torch.empty_like(rows)
     for members in _members(cameras, rows):
-        normalized[members] = _standardized(rows[members])
+        own = rows[members]
+        lost = _standardize(own)
+        own[lost] = rows[members[lost]]
+        own /= vector_norm(own, dim=1, keepdim=True).clamp_(min=_SMALLEST_NORM)
+        normalized[members] = own
     return same_kind(normalized, features)
 
 
-def _standardized(rows: Tensor) -> Tensor:
+def _standardize(rows: Tensor) -> Tensor:
+    """Standardize the rows of a camera in place; flags ``(N,)`` of those that are lost by it."""
+    lengths = vector_norm(rows, dim=1)
     # measured from one of the images, what is constant in a camera is exactly zero
-    centred = rows - rows[0]
-    centred -= centred.mean(dim=0)
-    centred /= centred.square().mean(dim=0).sqrt_().clamp_(min=_SMALLEST_STD)
-    something_left = centred.any(dim=1, keepdim=True)
-    return normalize(torch.where(something_left, centred, rows))
+    rows -= rows[0].clone()
+    rows -= rows.mean(dim=0)
+    lost: Tensor = vector_norm(rows, dim=1) <= _ROUNDING * lengths
+    rows /= (vector_norm(rows, dim=0) / len(rows) ** 0.5).clamp_(min=_SMALLEST_STD)
+    return lost
 
 
 def _members(cameras: Any, rows: Tensor) -> tuple[Tensor, ...]:

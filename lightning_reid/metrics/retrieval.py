@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from functools import reduce
 from itertools import takewhile
 from typing import Any
 
@@ -11,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat, rank_zero_warn
+from torchmetrics.utilities import rank_zero_warn
 
 from lightning_reid.clustering.normalization import camera_normalize
+from lightning_reid.errors import InputError
 from lightning_reid.metrics.collected import Collected
 from lightning_reid.metrics.evaluation import Evaluation
 from lightning_reid.metrics.functional.expansion import Expansion, expand_queries
@@ -48,8 +50,9 @@ class RetrievalMetrics(Metric):
 
     Raises:
         InputError: if a setting is out of its range; in ``update``, if the arguments differ in
-            length or are not of the type that they should be; in ``compute``, if an embedding is
-            NaN or infinite.
+            length, are not of the type that they should be, or embeddings have another dimension
+            than those before; in ``compute``, if nothing was added, or an embedding is NaN or
+            infinite.
 
     Example:
         >>> metric = RetrievalMetrics(ranks=[1])
@@ -116,6 +119,7 @@ class RetrievalMetrics(Metric):
             index: ``(B,)`` integers, position in the evaluation set; tells repeated images.
         """
         Collected(embeddings, identities, cameras, is_query, index).require_columns()
+        self._require_width(embeddings)
         precise = torch.promote_types(embeddings.dtype, torch.float32)
         self.embeddings.append(embeddings.detach().to(precise))
         self.identities.append(identities)
@@ -123,6 +127,14 @@ class RetrievalMetrics(Metric):
         self.is_query.append(is_query)
         self.index.append(index)
         self._join_batches()
+
+    def _require_width(self, embeddings: Tensor) -> None:
+        widths = {rows.shape[1] for rows in (*self.embeddings[-1:], embeddings)}
+        if len(widths) > 1:
+            raise InputError(
+                f"embeddings have {embeddings.shape[1]} dimensions, those before have "
+                f"{self.embeddings[-1].shape[1]}"
+            )
 
     def _join_batches(self) -> None:
         """Make one piece of the last batches once they are large enough.
@@ -139,16 +151,25 @@ class RetrievalMetrics(Metric):
             state[-len(sizes) :] = [torch.cat(state[-len(sizes) :])]
 
     def collect(self) -> Collected:
-        """What was seen so far by this process (by all of them, inside ``compute``)."""
-        index, where = _whole(self.index).sort(stable=True)
+        """What was seen so far by this process (by all of them, inside ``compute``).
+
+        Raises:
+            InputError: if nothing was.
+        """
+        if not len(self.index):
+            raise InputError("no image has been added: call update before compute")
+        for field in fields(Collected):
+            state = getattr(self, field.name)
+            # once synchronised, it is one tensor
+            setattr(self, field.name, [state] if isinstance(state, Tensor) else _in_one(state))
+        index, where = self.index[0].sort(stable=True)
         first = torch.ones_like(index, dtype=torch.bool)
         first[1:] = index[1:] != index[:-1]
         kept = where[first]
-        as_they_are = torch.equal(kept, torch.arange(len(where), device=kept.device))
-        for field in fields(Collected):
-            column = _whole(getattr(self, field.name))
-            # instead of the batches, so that embeddings are in memory once
-            setattr(self, field.name, [column if as_they_are else column[kept]])
+        if not torch.equal(kept, torch.arange(len(where), device=kept.device)):
+            for field in fields(Collected):
+                state = getattr(self, field.name)
+                state[0] = state[0][kept]
         return Collected(*(getattr(self, field.name)[0] for field in fields(Collected)))
 
     def compute(self) -> dict[str, float]:
@@ -203,10 +224,21 @@ def _tell_what_open_set_lacks(numbers: dict[str, float]) -> None:
         )
 
 
-def _whole(state: list[Tensor] | Tensor) -> Tensor:
-    """All batches of a state; not a copy of them if there is one, or they have been gathered."""
-    alone = isinstance(state, list) and len(state) == 1
-    return state[0] if alone else dim_zero_cat(state)
+def _in_one(batches: list[Tensor]) -> list[Tensor]:
+    """The same list with all batches in one tensor; each goes as it is copied, not all at last."""
+    if len(batches) == 1:
+        return batches
+    dtype = reduce(torch.promote_types, (batch.dtype for batch in batches), torch.bool)
+    count = sum(len(batch) for batch in batches)
+    whole = batches[0].new_empty(count, *batches[0].shape[1:], dtype=dtype)
+    start = 0
+    while batches:
+        batch = batches.pop(0)
+        whole[start : start + len(batch)] = batch
+        start += len(batch)
+    # metrics of one collection share the list
+    batches.append(whole)
+    return batches
 
 
 def _under(prefix: str, numbers: dict[str, float]) -> dict[str, float]:

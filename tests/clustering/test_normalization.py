@@ -75,3 +75,13 @@ def test_cameras_of_any_whole_type(kind):
 def test_a_row_that_is_the_mean_of_its_camera_keeps_its_feature():
     found = camera_normalize(np.array([[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]]), [0, 0, 0])
     np.testing.assert_allclose(found, [[-1, 0], [0.5**0.5, 0.5**0.5], [1, 0]], atol=1e-6)
+
+
+def test_copies_of_one_picture_keep_their_feature_whatever_rounding_made_of_them():
+    rng = np.random.default_rng(4)
+    features = np.repeat(rng.normal(size=(2, 64)), [5, 40], axis=0)
+    features[:5] *= 1 + 1e-7 * rng.normal(size=(5, 64))
+    features[5:] += rng.normal(size=(40, 64))
+    found = camera_normalize(features, np.repeat([0, 1], [5, 40]))
+    unit = features[:5] / np.linalg.norm(features[:5], axis=1, keepdims=True)
+    np.testing.assert_allclose(found[:5], unit, atol=1e-6)

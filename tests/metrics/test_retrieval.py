@@ -348,6 +348,21 @@ def test_update_checks_lengths():
         RetrievalMetrics().update(torch.ones(2, 3), *(torch.ones(1) for _ in range(4)))
 
 
+def test_embeddings_of_another_dimension_leave_those_before_as_they_are():
+    metric = RetrievalMetrics()
+    columns = columns_of(random_problem(0))
+    metric.update(*columns)
+    with pytest.raises(InputError, match="have 3 dimensions, those before have"):
+        metric.update(torch.ones(230, 3), *columns[1:])
+    assert metric.compute() == pytest.approx(retrieval_metrics(*random_problem(0)))
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
+def test_computing_takes_images():
+    with pytest.raises(InputError, match="no image has been added"):
+        RetrievalMetrics().compute()
+
+
 @pytest.mark.parametrize("cross_camera_only", [False, True])
 @pytest.mark.parametrize("rerank", [False, True])
 def test_rates_of_the_functions_on_request(cross_camera_only, rerank):
