@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -23,6 +24,13 @@ class Piles:
     """
 
     representative: Tensor
+
+    @cached_property
+    def copies(self) -> tuple[Tensor, Tensor]:
+        """The rows that are not the first of their pile, and the first of each of these piles."""
+        rows = torch.arange(len(self.representative), device=self.representative.device)
+        copies = (self.representative != rows).nonzero().flatten()
+        return copies, self.representative[copies]
 
     def expand(
         self, packed: Tensor, place: Tensor, rows: Tensor, columns: Tensor, count: int
@@ -68,7 +76,7 @@ def find_piles(points: Tensor) -> Piles | None:
     """Find identical rows; None if all differ.
 
     Args:
-        points: ``(N, D)`` float32.
+        points: ``(N, D)`` of floating point.
     """
     # sums over a row are done alike for every row: identical rows have identical sums
     sums = points.sum(dim=1)
@@ -77,7 +85,10 @@ def find_piles(points: Tensor) -> Piles | None:
         order = _weighted_sums(points).argsort(stable=True)
         order = order[sums[order].argsort(stable=True)]
     alike = _equal_to_next(sums[order]).nonzero().flatten()
-    alike = alike[(points[order[alike]] == points[order[alike + 1]]).all(dim=1)]
+    if len(alike) == 0:
+        return None
+    parts = torch.split(alike, _BLOCK_ROWS)
+    alike = torch.cat([part[_rows_equal(points, order[part], order[part + 1])] for part in parts])
     if len(alike) == 0:
         return None
     starts = torch.ones(len(points), dtype=torch.bool, device=points.device)
@@ -90,6 +101,10 @@ def find_piles(points: Tensor) -> Piles | None:
 
 def _equal_to_next(values: Tensor) -> Tensor:
     return values[1:] == values[:-1]
+
+
+def _rows_equal(points: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    return (points[one] == points[other]).all(dim=1)
 
 
 def _weighted_sums(points: Tensor) -> Tensor:

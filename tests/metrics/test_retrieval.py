@@ -23,6 +23,7 @@ from lightning_reid.metrics import (
 from lightning_reid.metrics.functional import retrieval as module
 from lightning_reid.metrics.functional.counted import SameIdentity
 from lightning_reid.metrics.functional.distances import EuclideanDistances
+from lightning_reid.metrics.functional.images import checked_images
 
 
 def test_published_numbers(golden):
@@ -447,3 +448,29 @@ def test_class_names_bad_embeddings():
     metric.update(embeddings, *rest)
     with pytest.raises(InputError, match="gallery embeddings hold NaN.*row 10"):
         metric.compute()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("num_gallery", [2, 5, 17, 333])
+def test_identical_gallery_images_are_equally_far_to_the_last_bit(num_gallery, dtype):
+    generator = torch.Generator().manual_seed(num_gallery)
+    for dimensions in (7, 100, 512, 2048):
+        kinds = torch.randn(3, dimensions, generator=generator, dtype=dtype)
+        which = torch.randint(3, (num_gallery,), generator=generator)
+        query, gallery = torch.randn(30, dimensions, generator=generator).to(dtype), kinds[which]
+        people, cameras = torch.zeros(30 + num_gallery).long(), torch.arange(30 + num_gallery)
+        sides = checked_images(query, gallery, people[:30], people[30:], cameras[:30], cameras[30:])
+        distances = EuclideanDistances(*sides).block(slice(0, 30))
+        for kind in range(3):
+            columns = distances[:, which == kind]
+            assert (columns == columns[:, :1]).all()
+
+
+def test_a_collapsed_model_finds_nobody():
+    one = torch.nn.functional.normalize(torch.randn(1, 2048), dim=1)
+    for num_gallery in (3, 5, 6, 7):
+        everyone, cameras = torch.arange(num_gallery), torch.ones(num_gallery).long()
+        columns = everyone, everyone, 0 * cameras, cameras
+        found = retrieval_metrics(*[one.repeat(num_gallery, 1)] * 2, *columns, ranks=(1,))
+        assert found["rank1"] == 0
+        assert found["mAP"] == pytest.approx(1 / num_gallery)

@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from lightning_reid.clustering.duplicates import find_piles
 from lightning_reid.clustering.precision import full_precision
 from lightning_reid.metrics.functional.images import Images
 
@@ -24,6 +25,8 @@ class Distances(Protocol):
 class EuclideanDistances:
     """Squared Euclidean distances, in the embeddings' type of number.
 
+    Identical gallery embeddings are equally far from a query, to the last bit.
+
     Args:
         query: from which.
         gallery: to which.
@@ -32,6 +35,7 @@ class EuclideanDistances:
     def __init__(self, query: Images, gallery: Images) -> None:
         self.query, self.gallery = query, gallery
         self._room = query.embeddings.new_empty(0, len(gallery))
+        self._piles = find_piles(gallery.embeddings)
 
     def block(self, rows: slice) -> Tensor:
         """See :meth:`Distances.block`; rounding may leave a distance of 0 a little negative."""
@@ -41,4 +45,9 @@ class EuclideanDistances:
         norms = self.query.squared_norms[rows, None]
         distances = torch.add(norms, self.gallery.squared_norms, out=self._room[: len(own)])
         with full_precision(distances.device.type):
-            return distances.addmm_(own, others.T, alpha=-2)
+            distances.addmm_(own, others.T, alpha=-2)
+        if self._piles is not None:
+            # products may sum the columns at their edge in another order
+            copies, first = self._piles.copies
+            distances[:, copies] = distances[:, first]
+        return distances
