@@ -19,11 +19,13 @@ from lightning_reid.checkpoint_io import AtomicCheckpointIO
 from lightning_reid.commands import COMMANDS
 from lightning_reid.datamodules import ReIDDataModule
 from lightning_reid.errors import DownloadError, InputError, MissingPackageError
+from lightning_reid.finished_fit import EndingFitLoop
 from lightning_reid.lightning import (
     CheckpointIO,
     MisconfigurationException,
     ModelCheckpoint,
     ProgressBar,
+    StochasticWeightAveraging,
     TensorBoardLogger,
     isolate_rng,
     pl,
@@ -42,7 +44,7 @@ from lightning_reid.models.checkpoint_files import read_checkpoint
 from lightning_reid.option_errors import BriefParser
 from lightning_reid.report import print_summary
 from lightning_reid.report.tables import read_retrieval
-from lightning_reid.run_folder import LAST, RunFolder
+from lightning_reid.run_folder import CONFIG, LAST, RunFolder, folder_of
 from lightning_reid.whole_files import whole_file
 
 _DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -131,6 +133,10 @@ class ReIDCLI(LightningCLI):
         if self.subcommand == "fit":
             settings["callbacks"] += [HowToGoOn(self.folder.path), RepeatedEpochs()]
         trainer = super().instantiate_trainer(**settings)
+        EndingFitLoop.replace(trainer)
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, SaveConfig):
+                callback.begins_again = self.subcommand == "fit"
         self.page = Page(self.subcommand)
         trainer.callbacks.append(self.page)  # type: ignore[attr-defined]  # after what it shows
         return trainer
@@ -145,13 +151,18 @@ class ReIDCLI(LightningCLI):
         if given not in (None, True):
             return [*own, *(given if isinstance(given, list) else [given])]
         if self.subcommand == "fit":
-            return [*own, TensorBoardLogger(path, name="", version="")]
+            # of what is repeated, the first points are forgotten
+            repeated = {"purge_step": self.steps_before} if self.folder.checkpoint else {}
+            return [*own, TensorBoardLogger(path, name="", version="", **repeated)]
         return own
 
     def _require_epochs(self, checkpoint: Mapping[str, Any]) -> None:
         """Before anything of the run is touched."""
-        wanted = self._get(self.config_init, "trainer")["max_epochs"]
-        done = checkpoint["epoch"] + 1
+        given = self._get(self.config_init, "trainer")
+        wanted, done = given["max_epochs"], checkpoint["epoch"] + 1
+        callbacks = given["callbacks"] if isinstance(given["callbacks"], list) else []
+        if any(isinstance(callback, StochasticWeightAveraging) for callback in callbacks):
+            done -= 1  # it takes an epoch more than it is given
         if self.subcommand == "fit" and wanted is not None and 0 <= wanted < done:
             raise InputError(
                 f"{self.folder.checkpoint} has {done} epochs done, and max_epochs is {wanted}: ask "
@@ -215,13 +226,19 @@ class ReIDCLI(LightningCLI):
     def _tell_if_nothing_was_trained(self) -> None:
         """Of a run that had finished."""
         trainer = self.trainer
-        if self.folder.checkpoint and trainer.global_step == self.steps_before:
-            limit = trainer.max_epochs or -1
-            rank_zero_warn(
-                f"nothing was trained: {self.folder.checkpoint} has all {trainer.current_epoch} "
-                "epochs that were asked for. To train on, ask for more, such as "
-                f"--trainer.max_epochs {2 * max(limit, trainer.current_epoch)}"
-            )
+        if not self.folder.checkpoint or trainer.global_step > self.steps_before:
+            return
+        epochs, steps = trainer.current_epoch, trainer.global_step
+        by_steps = 0 <= trainer.max_steps <= steps
+        has, more = (
+            (f"{steps} steps", f"--trainer.max_steps {2 * steps}")
+            if by_steps
+            else (f"{epochs} epochs", f"--trainer.max_epochs {2 * epochs}")
+        )
+        rank_zero_warn(
+            f"nothing was trained: {self.folder.checkpoint} has all {has} that were asked for. To "
+            f"train on, ask for more, such as {more}"
+        )
 
     def _evaluates(self) -> bool:
         wanted = self._get(self.config_init, "evaluate") and not self.trainer.fast_dev_run  # type: ignore[attr-defined]
@@ -249,7 +266,7 @@ class HowToGoOn(pl.Callback):
         """In one line."""
         if not isinstance(exception, KeyboardInterrupt):
             return
-        settings, last = self.folder / "config.yaml", self.folder / LAST
+        settings, last = self.folder / CONFIG, self.folder / LAST
         command = ["lightning-reid", "fit", "--config", str(settings)]
         if last.is_file():
             command += ["--ckpt_path", str(last)]
@@ -261,7 +278,13 @@ class HowToGoOn(pl.Callback):
 
 
 class SaveConfig(SaveConfigCallback):
-    """Writes the settings when a run has begun: one that is refused leaves the file as it was."""
+    """Writes the settings when a run has begun: one that is refused leaves the file as it was.
+
+    Attributes:
+        begins_again: leave the checkpoint out, so that to repeat the run is to begin it again.
+    """
+
+    begins_again = False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Not yet."""
@@ -285,11 +308,11 @@ class SaveConfig(SaveConfigCallback):
     def _write(self, trainer: pl.Trainer) -> None:
         if self.already_saved:
             return
-        folder = Path(trainer.log_dir or trainer.default_root_dir)  # asks all ranks
+        folder = folder_of(trainer)  # asks all ranks
         if trainer.is_global_zero:
             config = self.config.clone()
-            if trainer.state.fn == "fit":
-                config.ckpt_path = None  # to repeat the run is to begin it again
+            if self.begins_again:
+                config.ckpt_path = None
             with whole_file(folder / self.config_filename) as stream:
                 stream.write(self.parser.dump(config, skip_none=False).encode())
         self.already_saved = True
@@ -373,7 +396,7 @@ def run_command_line(args: ArgsType = None) -> ReIDCLI | int:
         subclass_mode_data=True,
         seed_everything_default=0,
         save_config_callback=SaveConfig,
-        save_config_kwargs={"overwrite": True},
+        save_config_kwargs={"config_filename": CONFIG, "overwrite": True},
         auto_configure_optimizers=False,
         parser_class=BriefParser,
         parser_kwargs={"parser_mode": "omegaconf+", "allow_abbrev": False},

@@ -28,6 +28,12 @@ def require(name: str, value: float, smallest: float, largest: float = inf) -> N
         raise InputError(f"{name} must be {wanted}, not {value}")
 
 
+def require_positive(name: str, value: float) -> None:
+    """Raise an InputError unless a setting is above 0, before anything is divided by it."""
+    if not 0 < value < inf:
+        raise InputError(f"{name} must be above 0, not {value}")
+
+
 def require_one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise an InputError unless a setting is one of the choices."""
     if value not in choices:

@@ -50,13 +50,14 @@ class ContinuedCSVLogger(CSVLogger):
         self.save()
 
     @rank_zero_only
-    def forget_epochs(self, first: int) -> None:
-        """Take out what was logged from an epoch on, but for tests of the network as it was then.
+    def forget(self, epoch: int, step: int) -> None:
+        """Take out what was logged from a step on, but for tests of the network as it was then.
 
         Args:
-            first: that epoch, from 0.
+            epoch: of that step, from 0; what was logged for earlier ones stays.
+            step: from 0.
         """
-        cast(ContinuedWriter, self.experiment).forget_epochs(first)
+        cast(ContinuedWriter, self.experiment).forget(epoch, step)
 
 
 class RepeatedEpochs(pl.Callback):
@@ -64,9 +65,10 @@ class RepeatedEpochs(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The checkpoint has told by now which epoch is next."""
+        step = trainer.fit_loop.epoch_loop._batches_that_stepped  # the one that loggers are told
         for logger in trainer.loggers:
-            if isinstance(logger, ContinuedCSVLogger) and trainer.current_epoch:
-                logger.forget_epochs(trainer.current_epoch)
+            if isinstance(logger, ContinuedCSVLogger) and step:
+                logger.forget(trainer.current_epoch, step)
 
 
 class ContinuedWriter(ExperimentWriter):
@@ -107,10 +109,12 @@ class ContinuedWriter(ExperimentWriter):
         else:
             self._append(lines)
 
-    def forget_epochs(self, first: int) -> None:
-        """See :meth:`ContinuedCSVLogger.forget_epochs`."""
+    def forget(self, epoch: int, step: int) -> None:
+        """See :meth:`ContinuedCSVLogger.forget`."""
         rows = self._read()[1]
-        kept = [row for row in rows if _epoch(row) < first or _test_of(row)]
+        kept = [
+            row for row in rows if _epoch(row, epoch) < epoch or _step(row) < step or _is_test(row)
+        ]
         if len(kept) < len(rows):
             self._rewrite(kept)
 
@@ -153,14 +157,24 @@ class ContinuedWriter(ExperimentWriter):
         )
 
 
-def _epoch(row: Mapping[str, Any]) -> float:
-    """0 for what was logged before the first one."""
-    return float(row.get("epoch") or 0)
+def _epoch(row: Mapping[str, Any], unknown: int = 0) -> float:
+    return float(row.get("epoch") or unknown)
+
+
+def _step(row: Mapping[str, Any]) -> float:
+    return float(row.get("step") or 0)
+
+
+def _is_test(row: Mapping[str, Any]) -> bool:
+    return bool(_tested(row))
+
+
+def _tested(row: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(
+        name for name, value in row.items() if name.startswith("test/") and value not in (None, "")
+    )
 
 
 def _test_of(row: Mapping[str, Any]) -> tuple[object, ...]:
-    """Epoch, step and measures of a test, which tell whether it is the same; empty for others."""
-    measures = frozenset(
-        name for name, value in row.items() if name.startswith("test/") and value not in (None, "")
-    )
-    return (_epoch(row), float(row.get("step") or 0), measures) if measures else ()
+    """Step and measures of a test while training; empty for others, which tell no step."""
+    return (_step(row), _tested(row)) if _step(row) and _tested(row) else ()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lightning_reid.errors import InputError
-from lightning_reid.lightning import rank_zero_only, rank_zero_warn
+from lightning_reid.lightning import pl, rank_zero_only, rank_zero_warn
 from lightning_reid.run_claim import claim
 
 LAST = Path("checkpoints", "last.ckpt")
@@ -69,21 +69,15 @@ class RunFolder:
             if command == "fit":
                 return _first_free(wanted)
             return cls(wanted / f"{command}_untrained")
-        if checkpoint == "last" and (own := _own_run(configs, wanted)):
-            file = own / LAST
-        elif checkpoint == "last":
-            if command == "fit" and (begun := _begun(wanted)):
+        if checkpoint == "last":
+            own = _own_run(configs)
+            if command == "fit" and (begun := _begun(wanted, own)):
                 rank_zero_warn(f"{begun} was interrupted before its first checkpoint: begun again")
                 return cls(begun, held=_hold(begun))
-            file = _newest_checkpoint(wanted)
+            file = _last_of(own) if own else _newest_checkpoint(wanted)
         else:
-            file = Path(checkpoint).resolve()
-            if file.is_dir():
-                file /= LAST
-            if not file.is_file():
-                raise FileNotFoundError(f"no checkpoint {file}")
-        in_run = file.parent.name == LAST.parent.name
-        run = file.parent.parent if in_run else wanted
+            file = find_checkpoint(checkpoint)
+        run = run_of(file, elsewhere=wanted)
         if command == "fit":
             return cls(run, file, _hold(run))
         return cls(run / command, file)
@@ -102,6 +96,37 @@ class RunFolder:
                 )
 
 
+def find_checkpoint(given: str | Path) -> Path:
+    """The file that is meant by a file or the folder of a run.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    path = Path(given).resolve()
+    file = path / LAST if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(f"no checkpoint {file}: give a file, or the folder of a run")
+    return file
+
+
+def run_of(checkpoint: Path, elsewhere: Path | None = None) -> Path:
+    """The folder of the run that wrote a checkpoint.
+
+    Args:
+        checkpoint: the file.
+        elsewhere: what to take for a file that lies in no run; None: the folder that it lies in.
+    """
+    folder = checkpoint.parent
+    if folder.name == LAST.parent.name:
+        return folder.parent
+    return folder if elsewhere is None else elsewhere
+
+
+def folder_of(trainer: pl.Trainer) -> Path:
+    """Where a Trainer writes; all ranks have to ask, as they are told by the first one."""
+    return Path(trainer.log_dir or trainer.default_root_dir)
+
+
 def _why_unwritable(folder: Path) -> str | None:
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -116,26 +141,39 @@ def _existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if path.exists())
 
 
-def _own_run(configs: Sequence[str | Path], wanted: Path) -> Path | None:
-    """The run whose settings were given, if it has a checkpoint.
-
-    Raises:
-        FileNotFoundError: if it has none, and is not one that ``wanted`` would find.
-    """
+def _own_run(configs: Sequence[str | Path]) -> Path | None:
+    """The run whose settings were given, the last of several."""
     folders = [Path(c).resolve().parent for c in configs if Path(c).name == CONFIG]
-    own = next((folder for folder in reversed(folders) if (folder / LAST).is_file()), None)
-    begun = [folder for folder in folders if (folder / RECORD).is_file()]
-    if own is None and begun and begun[-1] not in _numbered(wanted):
-        raise FileNotFoundError(f"no {LAST} in {begun[-1]}")
-    return own
+    runs = [f for f in folders if (f / LAST).is_file() or (f / RECORD).is_file()]
+    return runs[-1] if runs else None
 
 
-def _begun(wanted: Path) -> Path | None:
-    """The newest run, if it has written something, but no checkpoint."""
+def _begun(wanted: Path, own: Path | None) -> Path | None:
+    """The run to go on with, or else the newest, if it has written something, but trained nothing.
+
+    A copy of a run is not begun again: what it was copied from may have a checkpoint.
+    """
     runs = _numbered(wanted)
-    if not runs or not runs[-1].is_dir() or (runs[-1] / LAST).is_file():
+    run = own or (runs[-1] if runs else None)
+    if run not in runs or not run.is_dir() or _has_trained(run):
         return None
-    return runs[-1] if any(runs[-1].iterdir()) else None
+    return run if any(run.iterdir()) else None
+
+
+def _has_trained(run: Path) -> bool:
+    """Whether it has finished an epoch, whether or not it keeps checkpoints."""
+    from lightning_reid.report.record import RunRecord
+
+    if (run / LAST).is_file():
+        return True
+    record = RunRecord.read(run)
+    return record is not None and record.epochs_done > 0
+
+
+def _last_of(run: Path) -> Path:
+    if not (run / LAST).is_file():
+        raise FileNotFoundError(f"no {LAST} in {run}")
+    return run / LAST
 
 
 def _newest_checkpoint(wanted: Path) -> Path:
@@ -160,7 +198,7 @@ def _numbered(wanted: Path) -> list[Path]:
 
 
 def _first_free(wanted: Path) -> RunFolder:
-    taken = {path.name for path in _numbered(wanted) if (path / LAST).is_file()}
+    taken = {path.name for path in _numbered(wanted) if _has_trained(path)}
     for number in count(1):
         path = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
         if path.name in taken:

@@ -239,6 +239,7 @@ def fails(capsys, *args):
         ("--model=O2CUP", "there is no class O2CUP; did you mean O2CAP?"),
         ("--model.clusterer=Foo", "there is no class Foo; there are AgglomerativeClusterer"),
         ("--model.learning_rate=abc", "--model.learning_rate: expected float, not abc"),
+        ("--model.last_stride=7", "--model.last_stride: expected typing.Literal[1, 2], not 7"),
         ("--trainer.max_epochs=many", "--trainer.max_epochs: expected int, not many"),
         (
             "--data.size=[1,2,3]",
@@ -289,7 +290,7 @@ def test_a_misspelt_key_in_a_config_is_named(persons, tmp_path, capsys):
 
 
 def test_missing_data_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere/bounding_box_train"):
+    with pytest.raises(InputError, match="nowhere/bounding_box_train"):
         run("fit", tmp_path / "nowhere", tmp_path / "run")
 
 
@@ -306,7 +307,7 @@ def test_query_without_gallery_is_named(persons, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(persons, copy)
     shutil.rmtree(copy / "bounding_box_test")
-    with pytest.raises(FileNotFoundError, match="bounding_box_test"):
+    with pytest.raises(InputError, match="bounding_box_test"):
         run("test", copy, tmp_path / "run")
 
 

@@ -26,8 +26,14 @@ ALL_DONE = "tested after training"
 def assert_same_run(folder, whole):
     assert differences(read(folder), read(whole)) == []
     assert lines(folder) == lines(whole)
-    assert [file.name for file in (folder / "checkpoints").iterdir()] == ["last.ckpt"]
-    assert not list(folder.glob(".*.part"))
+    for part in ("checkpoints", "pictures", "tables"):
+        assert _names(folder / part) == _names(whole / part)
+    assert _names(folder / "checkpoints") == {"last.ckpt"}
+    assert yaml.safe_load((folder / "config.yaml").read_text())["ckpt_path"] is None
+
+
+def _names(folder):
+    return {file.name for file in folder.iterdir()}
 
 
 class Run:

@@ -82,18 +82,26 @@ def test_a_log_that_was_deleted_begins_again(tmp_path):
     assert rows(tmp_path) == [{"loss": "2.0", "step": "1"}]
 
 
-def test_epochs_that_are_repeated_are_taken_out(tmp_path):
-    for epoch in range(4):
-        log(tmp_path, epoch=epoch, loss=1.0)
-    log(tmp_path, clusters=5)  # before the first epoch
-    log(tmp_path, epoch=4, **{"test/mAP": 0.5})
+def test_what_is_repeated_is_taken_out(tmp_path):
     logger = ContinuedCSVLogger(tmp_path, name="", version="")
-    logger.forget_epochs(2)
-    logger.log_metrics({"epoch": 2, "loss": 9.0})
+    logger.log_metrics({"clusters": 5}, step=0)  # before the first epoch
+    for step in range(8):
+        logger.log_metrics({"rate": 0.5}, step=step)  # some callbacks tell no epoch
+        logger.log_metrics({"epoch": step // 2, "loss": 1.0}, step=step)
+    logger.log_metrics({"epoch": 1, "val": 0.5}, step=4)  # that of the step to come
+    logger.log_metrics({"epoch": 4, "test/mAP": 0.5}, step=8)
+    logger = ContinuedCSVLogger(tmp_path, name="", version="")
+    logger.forget(epoch=2, step=4)
     told = [
-        (row["epoch"], row["loss"] or row["clusters"] or row["test/mAP"]) for row in rows(tmp_path)
+        {name: row[name] for name in row if row[name] and name != "rate"} for row in rows(tmp_path)
     ]
-    assert told == [("0", "1.0"), ("1", "1.0"), ("", "5"), ("4", "0.5"), ("2", "9.0")]
+    assert [row.get("epoch") for row in told if "loss" in row] == ["0", "0", "1", "1"]
+    assert [row["step"] for row in rows(tmp_path) if row["rate"]] == ["0", "1", "2", "3"]
+    assert [name for row in told for name in row if name in ("clusters", "val", "test/mAP")] == [
+        "clusters", "val", "test/mAP",
+    ]  # fmt: skip
+    logger.forget(epoch=1, step=3)  # from within an epoch
+    assert [row["step"] for row in rows(tmp_path) if row["loss"]] == ["0", "1", "2"]
 
 
 def test_a_run_that_begins_again_begins_its_log_again(tmp_path, monkeypatch):
@@ -108,13 +116,20 @@ def test_a_run_that_begins_again_begins_its_log_again(tmp_path, monkeypatch):
 
 
 def test_a_repeated_test_takes_the_place_of_the_first(tmp_path):
-    log(tmp_path, loss=1.0, epoch=0)
+    logger = ContinuedCSVLogger(tmp_path, name="", version="")
+    logger.log_metrics({"loss": 1.0}, step=3)
     for mean in (0.5, 0.5, 0.75):
-        log(tmp_path, **{"test/mAP": mean, "epoch": 1})
+        logger.log_metrics({"test/mAP": mean}, step=3)
     assert [row["test/mAP"] for row in rows(tmp_path)] == ["", "0.75"]
-    # of another epoch, or of other measures: another test
-    log(tmp_path, **{"test/mAP": 0.875, "epoch": 2})
-    log(tmp_path, **{"test/rank1": 1.0, "epoch": 2})
+    # later, or of other measures: another test
+    logger.log_metrics({"test/mAP": 0.875}, step=6)
+    logger.log_metrics({"test/rank1": 1.0}, step=6)
     assert [row["test/mAP"] for row in rows(tmp_path)] == ["", "0.75", "0.875", ""]
-    log(tmp_path, loss=1.0, epoch=0)  # what is no test stays
+    logger.log_metrics({"loss": 1.0}, step=3)  # what is no test stays
     assert [row["loss"] for row in rows(tmp_path)] == ["1.0", "", "", "", "1.0"]
+
+
+def test_tests_that_tell_no_step_all_stay(tmp_path):
+    for mean in (0.5, 0.75):
+        log(tmp_path, **{"test/mAP": mean})
+    assert [row["test/mAP"] for row in rows(tmp_path)] == ["0.5", "0.75"]

@@ -4,7 +4,8 @@ import sys
 import pytest
 
 from lightning_reid.errors import InputError
-from lightning_reid.run_folder import RunFolder
+from lightning_reid.report.record import RunRecord
+from lightning_reid.run_folder import RunFolder, run_of
 
 
 def finished(folder):
@@ -60,6 +61,8 @@ def test_a_checkpoint_tells_its_run(tmp_path):
     file = run / "checkpoints" / "last.ckpt"
     assert RunFolder.choose("fit", tmp_path / "other", str(file)).path == run
     assert RunFolder.choose("test", tmp_path / "other", str(file)).path == run / "test"
+    assert run_of(file) == run_of(file, elsewhere=tmp_path / "other") == run
+    assert run_of(tmp_path / "copied.ckpt") == tmp_path
 
 
 def test_a_folder_has_one_spelling(tmp_path, monkeypatch):
@@ -100,7 +103,7 @@ def test_a_checkpoint_from_elsewhere_is_only_read(tmp_path):
 
 
 def test_what_is_missing_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no checkpoint .*nothing"):
+    with pytest.raises(FileNotFoundError, match="no checkpoint .*nothing.ckpt: give a file"):
         RunFolder.choose("test", tmp_path, str(tmp_path / "nothing.ckpt"))
     with pytest.raises(FileNotFoundError, match="last.ckpt"):
         RunFolder.choose("fit", tmp_path / "run", "last")
@@ -158,6 +161,30 @@ def test_last_takes_no_other_run_than_that_of_the_settings(tmp_path):
     (copy / "config.yaml").touch()
     # settings that somebody wrote
     assert RunFolder.choose("fit", wanted, "last", [copy / "config.yaml"]).path == wanted
-    (copy / "run.json").touch()
+    (copy / "run.json").write_text('{"command": "fit", "method": "CAP", "data": "MARS"}')
     with pytest.raises(FileNotFoundError, match=r"no checkpoints.last.ckpt in .*copy"):
         RunFolder.choose("fit", wanted, "last", [copy / "config.yaml"])
+
+
+def begun(folder, epochs_done=0):
+    folder.mkdir()
+    (folder / "config.yaml").touch()
+    RunRecord("fit", "CAP", "MARS", epochs_done=epochs_done).write(folder)
+    return folder
+
+
+def test_a_run_that_has_no_checkpoint_yet_is_not_taken_for_one_that_has(tmp_path):
+    first = begun(tmp_path / "run")
+    finished(tmp_path / "run-2")
+    settings = [first / "config.yaml"]
+    with pytest.warns(UserWarning, match="run was interrupted before its first checkpoint"):
+        assert RunFolder.choose("fit", tmp_path / "run", "last", settings) == RunFolder(first)
+    with pytest.raises(FileNotFoundError, match=r"no checkpoints.last.ckpt in .*run"):
+        RunFolder.choose("test", tmp_path / "run", "last", settings)
+
+
+def test_a_run_that_keeps_no_checkpoints_is_neither_replaced_nor_begun_again(tmp_path):
+    begun(tmp_path / "run", epochs_done=3)
+    assert RunFolder.choose("fit", tmp_path / "run", None).path == tmp_path / "run-2"
+    with pytest.raises(FileNotFoundError, match=r"no checkpoints.last.ckpt in .*run"):
+        RunFolder.choose("fit", tmp_path / "run", "last")

@@ -9,11 +9,18 @@ from pathlib import Path
 import torch
 
 from lightning_reid.callbacks.epoch_loss import EpochWatcher
-from lightning_reid.callbacks.pseudo_labels import label_history
+from lightning_reid.callbacks.pseudo_labels import advice_of, label_history
 from lightning_reid.lightning import pl
+from lightning_reid.report.contents import delete_contents
 from lightning_reid.report.page import write_page
 from lightning_reid.report.record import RunRecord
-from lightning_reid.report.tables import write_epoch, write_labels, write_retrieval
+from lightning_reid.report.tables import (
+    forget_trained,
+    write_epoch,
+    write_labels,
+    write_retrieval,
+)
+from lightning_reid.run_folder import folder_of
 
 
 class Page(EpochWatcher):
@@ -51,6 +58,15 @@ class Page(EpochWatcher):
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note what begins."""
         self._begin(trainer, pl_module)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget what a run that goes on is about to change: its epochs and its last test."""
+        folder = _folder(trainer)
+        if self.record is None or folder is None or not trainer.ckpt_path:
+            return
+        self.record = replace(self.record, epochs_done=trainer.current_epoch)
+        if trainer.is_global_zero:
+            forget_trained(folder)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the epochs before, with all that was drawn at their end, and the new labels."""
@@ -111,8 +127,12 @@ class Page(EpochWatcher):
             checkpoint=None if trainer.ckpt_path is None else str(trainer.ckpt_path),
             epochs=trainer.max_epochs if (trainer.max_epochs or -1) > 0 else None,
             device=f"{trainer.world_size} x {_device(pl_module.device)}",
+            coarser=advice_of(pl_module, mostly_outliers=True),
+            finer=advice_of(pl_module, mostly_outliers=False),
         )
         self.record = begun.begin(None if folder is None else RunRecord.read(folder))
+        if self.command == "fit" and not trainer.ckpt_path and trainer.is_global_zero and folder:
+            delete_contents(folder)  # an earlier run left them, which ended in its first epoch
 
     def _write(self, trainer: pl.Trainer) -> None:
         folder = _folder(trainer)
@@ -129,9 +149,7 @@ class Page(EpochWatcher):
 
 def _folder(trainer: pl.Trainer) -> Path | None:
     """Where the run writes; None if it is a dry run. To be asked by all ranks."""
-    if trainer.fast_dev_run:  # type: ignore[attr-defined]
-        return None
-    return Path(trainer.log_dir or trainer.default_root_dir)
+    return None if trainer.fast_dev_run else folder_of(trainer)  # type: ignore[attr-defined]
 
 
 def _device(device: torch.device) -> str:

@@ -22,12 +22,14 @@ from lightning_reid.lightning import TensorBoardLogger, WandbLogger, isolate_rng
 from lightning_reid.metrics import RetrievalMetrics
 from lightning_reid.models import EmbeddingNetwork
 from lightning_reid.report.attention import attention_maps
+from lightning_reid.report.contents import picture_file
 from lightning_reid.report.curves import draw_labellings, draw_loss, draw_over_epochs
 from lightning_reid.report.embedding_map import sample_clusters
 from lightning_reid.report.evaluated import Evaluated
 from lightning_reid.report.figures import as_image, figures_freed
 from lightning_reid.report.labelled import Labelled
 from lightning_reid.report.tables import read_losses, write_table
+from lightning_reid.run_folder import folder_of
 from lightning_reid.whole_files import whole_file
 
 Drawings = Mapping[str, Callable[[], Image.Image | None]]
@@ -223,7 +225,7 @@ class Pictures(pl.Callback):
             self._on_first_rank(trainer, lambda folder: self._save(trainer, folder, drawing))
 
     def _draw_losses(self, trainer: pl.Trainer) -> None:
-        folder = _folder(trainer)  # before anything that may differ between ranks, as logs may
+        folder = folder_of(trainer)  # before anything that may differ between ranks, as logs may
         if _rehearses(trainer) or not trainer.is_global_zero:
             return
         losses = read_losses(folder)
@@ -267,7 +269,7 @@ class Pictures(pl.Callback):
 
     def _remember(self, trainer: pl.Trainer, epoch: int, evaluation: str) -> None:
         """Add what an evaluation logged to what others did at other epochs, and draw it."""
-        folder = _folder(trainer)  # before anything that may differ between ranks, as logs may
+        folder = folder_of(trainer)  # before anything that may differ between ranks, as logs may
         means = {
             name: float(value)
             for name, value in trainer.callback_metrics.items()
@@ -292,14 +294,14 @@ class Pictures(pl.Callback):
 
     def _on_first_rank(self, trainer: pl.Trainer, draw: Callable[[Path], None]) -> None:
         """Draw into the run folder; the other ranks wait, as long as it takes."""
-        folder = _folder(trainer)
+        folder = folder_of(trainer)
         first_rank_only(trainer, lambda: draw(folder))
 
     def _save(self, trainer: pl.Trainer, folder: Path, drawings: Drawings) -> None:
         for name, drawing in drawings.items():
             if name not in self.only:
                 continue
-            file = folder / "pictures" / f"{name}.png"
+            file = picture_file(folder, name)
             with figures_freed():
                 picture = drawing()
             if picture is None:
@@ -360,10 +362,6 @@ def _is_command(trainer: pl.Trainer, name: str) -> bool:
 
 def _rehearses(trainer: pl.Trainer) -> bool:
     return bool(trainer.fast_dev_run or trainer.sanity_checking)  # type: ignore[attr-defined]
-
-
-def _folder(trainer: pl.Trainer) -> Path:
-    return Path(trainer.log_dir or trainer.default_root_dir)  # asks all ranks
 
 
 def _datamodule(trainer: pl.Trainer) -> Any:

@@ -19,10 +19,17 @@ from lightning_reid.distributed import (
     require_own_batches,
     seed_of,
 )
-from lightning_reid.errors import InputError
+from lightning_reid.errors import InputError, require
 from lightning_reid.labels import OUTLIER, PseudoLabels
 from lightning_reid.lightning import pl, rank_zero_info, rank_zero_warn
-from lightning_reid.metrics import cluster_quality, soft_label_accuracy
+from lightning_reid.metrics import (
+    bcubed_quality,
+    cluster_quality,
+    cross_camera_quality,
+    soft_label_accuracy,
+)
+
+_DIAGNOSTICS = "diagnostics/"
 
 
 class NoClustersError(InputError):
@@ -64,12 +71,13 @@ class PseudoLabelCallback(pl.Callback):
         interval: epochs between two labellings; 1 in the papers. Methods with a rhythm of their
             own (``ReliableSoftLabels``, ``PCSL``, ``Supervised``) do not heed it.
         diagnostics: where the data module knows true identities, log under ``diagnostics/`` how
-            well the labels agree with them. They reach nothing but the log.
+            well the labels agree with them. They reach nothing but the log: no callback can watch
+            them, so that none stops a run or chooses a checkpoint by them.
 
     Raises:
         NoClustersError: if the first labelling finds fewer than two clusters. A later one that does
             is reported and the labels before are kept.
-        ValueError: if ``interval`` is below 1.
+        InputError: if ``interval`` is below 1.
         TypeError: when ``fit`` begins, if the data module lacks ``label_dataloader`` or ``assign``.
 
     Example:
@@ -81,8 +89,7 @@ class PseudoLabelCallback(pl.Callback):
     """
 
     def __init__(self, interval: int = 1, diagnostics: bool = True) -> None:
-        if interval < 1:
-            raise ValueError(f"interval={interval}: labels are made every 1, 2, ... epochs")
+        require("interval", interval, 1)
         self.interval = interval
         self.diagnostics = diagnostics
         self.labels: PseudoLabels | None = None
@@ -168,7 +175,8 @@ class PseudoLabelCallback(pl.Callback):
         statistics = self.refresh(trainer, pl_module, epoch)
         # for callbacks that watch them; Lightning would write them after the checkpoint, so that a
         # kill in between could take the lines of an epoch that a resumed run does not repeat
-        pl_module.log_dict(statistics, logger=False, rank_zero_only=True)
+        watched = {name: v for name, v in statistics.items() if not name.startswith(_DIAGNOSTICS)}
+        pl_module.log_dict(watched, logger=False, rank_zero_only=True)
         _write(trainer, {"epoch": trainer.current_epoch, **statistics})
 
     def _due(self, pl_module: pl.LightningModule, epoch: int) -> bool:
@@ -201,13 +209,8 @@ class PseudoLabelCallback(pl.Callback):
         statistics = {
             "labels/seconds/extraction": seconds,
             **label_statistics(made, extracted.cameras.cpu(), self.labels),
+            **(_diagnosed(made, extracted.cameras, datamodule) if self.diagnostics else {}),
         }
-        if self.diagnostics and (identities := _identities(datamodule)) is not None:
-            quality = cluster_quality(made.hard, identities)
-            if made.soft is not None:
-                right = soft_label_accuracy(made.soft, made.hard, identities)
-                quality["soft_label_accuracy"] = right
-            statistics.update({f"diagnostics/{key}": value for key, value in quality.items()})
         if made.num_clusters < 2:
             self._too_few_clusters(pl_module, made, epoch)
             return {**statistics, "labels/stability": math.nan}  # nothing has stayed
@@ -225,7 +228,7 @@ class PseudoLabelCallback(pl.Callback):
             f"labelling for epoch {epoch} found {made.num_clusters} clusters and "
             f"{int((made.hard < 0).sum())} outliers among {len(made)} images"
         )
-        advice = _advice(pl_module, made)
+        advice = advice_of(pl_module, made.mostly_outliers)
         if self.labels is None:
             raise NoClustersError(f"{found}; there is nothing to train on: {advice}")
         rank_zero_warn(f"{found}; the labels before are kept. If this lasts, {advice}")
@@ -260,13 +263,32 @@ def label_history(trainer: pl.Trainer) -> list[dict[str, float]]:
     return relabelling[0].history if relabelling else []
 
 
-def _advice(pl_module: pl.LightningModule, made: PseudoLabels) -> str:
-    """What to change where labels are too few to train with."""
-    mostly_outliers = int((made.hard < 0).sum()) > len(made) / 2
-    if hasattr(pl_module, "advice"):
-        return str(pl_module.advice(mostly_outliers))  # type: ignore[operator]
-    clusterer = getattr(pl_module, "clusterer", Clusterer)
-    return clusterer.coarser if mostly_outliers else clusterer.finer
+def advice_of(pl_module: pl.LightningModule, mostly_outliers: bool) -> str:
+    """What to change where a module makes too few clusters.
+
+    Args:
+        pl_module: that makes labels.
+        mostly_outliers: whether it is because most images are outliers.
+    """
+    adviser = pl_module if hasattr(pl_module, "advice") else getattr(pl_module, "clusterer", None)
+    advice = getattr(adviser, "advice", Clusterer.advice)
+    return str(advice(mostly_outliers))
+
+
+def _diagnosed(made: PseudoLabels, cameras: Tensor, datamodule: Any) -> dict[str, float]:
+    """How well labels agree with true identities; nothing where these are not known."""
+    identities = _identities(datamodule)
+    if identities is None:
+        return {}
+    across = cross_camera_quality(made.hard, identities, cameras.cpu())
+    quality = {
+        **cluster_quality(made.hard, identities),
+        **bcubed_quality(made.hard, identities),
+        **{f"cross_camera_{name}": value for name, value in across.items()},
+    }
+    if made.soft is not None:
+        quality["soft_label_accuracy"] = soft_label_accuracy(made.soft, made.hard, identities)
+    return {f"{_DIAGNOSTICS}{name}": value for name, value in quality.items()}
 
 
 def _write(trainer: pl.Trainer, statistics: dict[str, float]) -> None:

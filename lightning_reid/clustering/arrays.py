@@ -1,4 +1,4 @@
-"""Features in: checked, as one float32 tensor. Results out: the type that came in."""
+"""Arrays or tensors in: checked, as one type. Results out: the type that came in."""
 
 from __future__ import annotations
 
@@ -73,6 +73,11 @@ def camera_numbers(cameras: Any, num_rows: int) -> Tensor:
     if (numbers < 0).any():
         raise ValueError(f"cameras must not be negative, as {numbers.min()} is")
     return numbers
+
+
+def as_numpy(values: NDArray[Any] | Tensor) -> NDArray[Any]:
+    """Give an array, or a tensor on any device, as NumPy array."""
+    return values.cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
 def same_kind(result: Tensor, given: Array) -> Array:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from inspect import signature
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from lightning_reid.clustering.jaccard import jaccard_distance
 from lightning_reid.clustering.kmeans import kmeans
 from lightning_reid.clustering.neighbors import Backend, nearest_among, neighbor_recall
 from lightning_reid.clustering.silhouette import silhouette
-from lightning_reid.errors import InputError, require
+from lightning_reid.errors import InputError, require, require_one_of
 
 Neighbors = tuple[Tensor, ...]
 """Tensors with a row for each image."""
@@ -88,6 +88,11 @@ class Clusterer(ABC):
             Tensors with R rows, on the features' device.
         """
         return ()
+
+    @classmethod
+    def advice(cls, mostly_outliers: bool) -> str:
+        """What to change where there are too few clusters."""
+        return cls.coarser if mostly_outliers else cls.finer
 
     def require_packages(self) -> None:  # noqa: B027 # most need none
         """Raise a MissingPackageError if it needs a package that is not installed."""
@@ -178,6 +183,7 @@ class DensityClusterer(Clusterer):
         require("k2", k2, 1)
         require("eps", eps, 0, _LARGEST_EPS)
         require("min_samples", min_samples, 1)
+        require_one_of("backend", backend, get_args(Backend))
         self.k1 = k1
         self.k2 = k2
         self.eps = eps
@@ -307,6 +313,7 @@ class InfomapClusterer(Clusterer):
         require("min_similarity", min_similarity, _SMALLEST_SIMILARITY, 1)
         require("min_size", min_size, 1)
         require("seed", seed, 0)
+        require_one_of("backend", backend, get_args(Backend))
         self.k = k
         self.min_similarity = min_similarity
         self.min_size = min_size
@@ -357,7 +364,8 @@ class KMeansClusterer(Clusterer):
         """Exactly ``num_clusters`` clusters."""
         if self.num_clusters > len(features):
             raise InputError(
-                f"KMeansClusterer: num_clusters={self.num_clusters} of {len(features)} images"
+                f"num_clusters={self.num_clusters} is more than the {len(features)} images: "
+                "lower num_clusters"
             )
         labels, _ = kmeans(features, self.num_clusters, self.seed)
         return Clustering(labels.cpu(), {})
@@ -374,8 +382,8 @@ class AgglomerativeClusterer(Clusterer):
         k2: neighbours for query expansion; 4 in CALR.
 
     Raises:
-        InputError: if a setting is out of its range.
-            Also when it clusters, if the distances of all pairs take more memory than is free.
+        InputError: if a setting is out of its range or, when it clusters, if the distances of all
+            pairs take more memory than is free.
 
     Example:
         >>> people = torch.tensor([[1.0, 0.0], [0.8, 0.6], [-1.0, 0.0], [-0.8, -0.6]])
@@ -438,6 +446,7 @@ def _with_recall(
     found: Clustering, features: Tensor, indices: Tensor, backend: Backend
 ) -> Clustering:
     """Add what an approximate search found of the true neighbours."""
-    if backend in ("ivf", "hnsw"):
-        found.statistics["neighbor_recall"] = neighbor_recall(features, indices)
-    return found
+    if backend not in ("ivf", "hnsw"):
+        return found
+    recall = {"neighbor_recall": neighbor_recall(features, indices)}
+    return found._replace(statistics={**found.statistics, **recall})

@@ -78,24 +78,26 @@ def find_piles(points: Tensor) -> Piles | None:
     Args:
         points: ``(N, D)`` of floating point.
     """
+    if len(points) < 2:
+        return None
     # sums over a row are done alike for every row: identical rows have identical sums
     sums = points.sum(dim=1)
     order = sums.argsort(stable=True)
-    if _equal_to_next(sums[order]).any():  # others may stand between: a second sum parts them
-        order = _weighted_sums(points).argsort(stable=True)
-        order = order[sums[order].argsort(stable=True)]
-    alike = _equal_to_next(sums[order]).nonzero().flatten()
-    if len(alike) == 0:
+    tied = torch.nn.functional.pad(_equal_to_next(sums[order]), (1, 1))
+    rows = order[tied[1:] | tied[:-1]].sort().values
+    if len(rows) == 0:
         return None
-    parts = torch.split(alike, _BLOCK_ROWS)
-    alike = torch.cat([part[_rows_equal(points, order[part], order[part + 1])] for part in parts])
-    if len(alike) == 0:
+    # others may stand between those that are identical: a second sum parts them
+    rows = rows[_weighted_sums(points, rows).argsort(stable=True)]
+    rows = rows[sums[rows].argsort(stable=True)]
+    pairs = zip(_parts(rows[:-1]), _parts(rows[1:]), strict=True)
+    alike = torch.cat([_rows_equal(points, *pair) for pair in pairs])
+    if not alike.any():
         return None
-    starts = torch.ones(len(points), dtype=torch.bool, device=points.device)
-    starts[alike + 1] = False
-    first = order[starts]  # the sort is stable: the first of a pile has the smallest number
-    representative = torch.empty_like(order)
-    representative[order] = first[starts.cumsum(0) - 1]
+    starts = torch.nn.functional.pad(~alike, (1, 0), value=True)
+    first = rows[starts]  # the sorts are stable: the first of a pile has the smallest number
+    representative = torch.arange(len(points), device=points.device)
+    representative[rows] = first[starts.cumsum(0) - 1]
     return Piles(representative)
 
 
@@ -103,14 +105,18 @@ def _equal_to_next(values: Tensor) -> Tensor:
     return values[1:] == values[:-1]
 
 
+def _parts(rows: Tensor) -> tuple[Tensor, ...]:
+    return torch.split(rows, _BLOCK_ROWS)
+
+
 def _rows_equal(points: Tensor, one: Tensor, other: Tensor) -> Tensor:
     return (points[one] == points[other]).all(dim=1)
 
 
-def _weighted_sums(points: Tensor) -> Tensor:
+def _weighted_sums(points: Tensor, rows: Tensor) -> Tensor:
     # multiples of the golden ratio, modulo 1, are all different and far apart
     weights = torch.arange(points.shape[1], device=points.device).mul(_GOLDEN_RATIO).frac()
-    return torch.cat([(block * weights).sum(dim=1) for block in torch.split(points, _BLOCK_ROWS)])
+    return torch.cat([(points[part] * weights).sum(dim=1) for part in _parts(rows)])
 
 
 def _after_itself(distances: Tensor, others: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

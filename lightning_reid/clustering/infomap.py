@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
+from lightning_reid.clustering.arrays import as_numpy
 from lightning_reid.clustering.numbering import number_by_first
 from lightning_reid.errors import MissingPackageError
 
@@ -108,7 +108,7 @@ def _edges(
     """Distances 1 - cosine (N, k), whom they lead to, and which of them are links."""
     if not 0 < min_similarity <= 1:
         raise ValueError(f"min_similarity must be above 0 and at most 1, not {min_similarity}")
-    squared, indices = (_as_array(part) for part in neighbors)
+    squared, indices = (as_numpy(part) for part in neighbors)
     _require_neighbors(squared, indices)
     distances = squared.astype(np.float64) / 2
     others = indices != np.arange(len(indices))[:, None]
@@ -125,10 +125,6 @@ def _require_neighbors(squared: NDArray[Any], indices: NDArray[Any]) -> None:
         )
     if indices.min() < 0 or indices.max() >= len(indices):
         raise ValueError(f"neighbors must be row numbers from 0 to {len(indices) - 1}")
-
-
-def _as_array(values: NDArray[Any] | Tensor) -> NDArray[Any]:
-    return values.cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
 def _two_level_modules(

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lightning_reid.clustering.arrays import as_numpy
+
 Indices = NDArray[np.int64]
 
 
@@ -37,7 +39,7 @@ def silhouette(distances: Any, labels: NDArray[np.int64] | Tensor) -> float:
         >>> round(silhouette(csr_array(near), np.array([0, 1, 0, 1])), 3)
         -0.45
     """
-    labels = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    labels = as_numpy(labels)
     if distances.shape != (len(labels), len(labels)):
         raise ValueError(f"{len(labels)} labels do not fit distances of {tuple(distances.shape)}")
     clustered = np.flatnonzero(labels >= 0)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from lightning_reid.data.market import IMAGE_SUFFIXES
 from lightning_reid.errors import InputError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 
 
 def image_names(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> list[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from lightning_reid.data.folders import image_names
 from lightning_reid.data.samples import Sample
 from lightning_reid.errors import InputError
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 JUNK = -1
 
 _NAME = re.compile(r"(?P<identity>-1|\d+)_c(?P<camera>\d+)")
@@ -26,8 +26,8 @@ def parse_market_folder(folder: str | Path) -> list[Sample]:
         Samples in the order of their file names; cameras are called ``c1``, ``c2``, ...
 
     Raises:
-        FileNotFoundError: if the folder does not exist.
-        InputError: if it holds no images, or a name tells no identity and camera.
+        InputError: if there is no such folder, it holds no images, or a name tells no identity and
+            camera.
 
     Example:
         >>> from pathlib import Path
@@ -40,12 +40,7 @@ def parse_market_folder(folder: str | Path) -> list[Sample]:
         [(2, 'c1'), (2, 'c3')]
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no folder {folder}; check the root of the data")
-    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
-    if not files:
-        raise InputError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {folder}")
-    samples = [_parse_name(file) for file in files]
+    samples = [_parse_name(folder / name) for name in image_names(folder)]
     return [sample for sample in samples if sample.identity != JUNK]
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler, SequentialSampler
 
-from lightning_reid.errors import InputError
+from lightning_reid.errors import InputError, require
 from lightning_reid.labels.pseudo_labels import Sampling
 
 Indices = npt.NDArray[np.int64]
@@ -78,7 +78,8 @@ class LabelSampler(DistributedSampler[Any], SequentialSampler):
         rank: this rank.
 
     Raises:
-        ValueError: if K does not divide the batch size; when labels of another length are assigned.
+        InputError: if a number is below 1 or K does not divide the batch size.
+        ValueError: when labels of another length are assigned.
         RuntimeError: when drawn from before labels are assigned.
 
     Example:
@@ -101,6 +102,8 @@ class LabelSampler(DistributedSampler[Any], SequentialSampler):
         rank: int = 0,
     ) -> None:
         super().__init__(dataset, num_replicas, rank, seed=seed)
+        require("batch_size", batch_size, 1)
+        require("num_batches", num_batches, 1)
         _require_multiple(batch_size, images_per_group)
         self.batch_size = batch_size
         self.images_per_group = images_per_group
@@ -197,7 +200,8 @@ class ShardSampler(DistributedSampler[Any]):
 
 
 def _require_multiple(batch_size: int, images_per_group: int) -> None:
-    if images_per_group < 1 or batch_size % images_per_group:
+    require("images_per_group", images_per_group, 1)
+    if batch_size % images_per_group:
         raise InputError(
             f"batch_size={batch_size} is not a multiple of images_per_group={images_per_group}; "
             "change one of them"

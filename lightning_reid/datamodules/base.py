@@ -31,15 +31,14 @@ from lightning_reid.data.matches import has_match
 from lightning_reid.data.samples import UNKNOWN
 from lightning_reid.data.text_columns import natural_order
 from lightning_reid.datamodules.published import Published, say_differences
-from lightning_reid.errors import InputError, require_one_of, require_size
+from lightning_reid.errors import InputError, require, require_one_of, require_size
 from lightning_reid.labels import PseudoLabels
 from lightning_reid.lightning import pl, rank_zero_warn
+from lightning_reid.messages import left_out
 
 Split = Literal["train", "query", "gallery"]
 Supervision = Literal["none", "intra_camera", "full"]
 Known = Literal["identity", "tracklet"]
-
-_NAMED = 10  # images that a message lists
 
 
 class ReIDDataModule(pl.LightningDataModule, ABC):
@@ -73,9 +72,9 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
             else 0.
 
     Raises:
-        InputError: if ``size`` is no height and width, or ``cache``, ``on_error`` or
-            ``within_camera`` none of its values; in ``setup``, if a split has no images or no query
-            has a match in another camera.
+        InputError: if ``size`` is no height and width, a number is out of its range, or ``cache``,
+            ``on_error``, ``within_camera`` or ``val`` none of its values; in ``setup``, if a split
+            has no images or no query has a match in another camera.
 
     Example:
         >>> from lightning_reid.data import Sample
@@ -107,11 +106,22 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
     ) -> None:
         super().__init__()
         require_size(size)
+        require("batch_size", batch_size, 1)
+        require("images_per_group", images_per_group, 1)
+        if batches_per_epoch is not None:
+            require("batches_per_epoch", batches_per_epoch, 1)
+        require("eval_batch_size", eval_batch_size, 1)
+        if num_workers is not None:
+            require("num_workers", num_workers, 0)
         if cache is not None:
             require_one_of("cache", cache, ("ram",))
         require_one_of("on_error", on_error, ("stop", "skip"))
         if within_camera is not None:
             require_one_of("within_camera", within_camera, ("identity", "tracklet"))
+        if val is not None:
+            require_one_of("val", val, ("test",))
+        if seed is not None:
+            require("seed", seed, 0)
         self.root = Path(root)
         self.size = size
         self.batch_size = batch_size
@@ -244,15 +254,7 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
     def teardown(self, stage: str) -> None:
         """Name the images that could not be read."""
         if self._unreadable:
-            names = sorted(self._unreadable)
-            shown = names[:_NAMED]
-            more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
-            warnings.warn(
-                f"left out, as they could not be read: {len(names)} images: "
-                + ", ".join(shown)
-                + more,
-                stacklevel=1,
-            )
+            warnings.warn(left_out(sorted(self._unreadable)), stacklevel=1)
             self._unreadable = set()
 
     def _setup_training(self) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from lightning_reid.data import Samples
 from lightning_reid.data.samples import Integers
 from lightning_reid.lightning import rank_zero_info
+from lightning_reid.messages import listed
 
 _LISTED = 8  # cameras that a sentence lists
 
@@ -91,9 +92,10 @@ def differences(split: str, samples: Samples, published: Counts) -> list[str]:
         missing = [camera for camera in published.cameras if camera not in found.cameras]
         further = [camera for camera in found.cameras if camera not in published.cameras]
         if missing:
-            sentences.append(f"nothing from {_listed(missing)}")
+            sentences.append(f"nothing from {listed(missing, _LISTED)}")
         if further:
-            sentences.append(f"images from {_listed(further)}, unknown to the published set")
+            told = listed(further, _LISTED)
+            sentences.append(f"images from {told}, unknown to the published set")
     return [f"{split}: {sentence}" for sentence in sentences]
 
 
@@ -124,7 +126,7 @@ def _number(
     if found is None or expected is None:
         return []
     shifts = [f"{camera} {shift:+,}" for camera, shift in per_camera.items() if shift]
-    where = f" ({_listed(shifts)})" if shifts else ""
+    where = f" ({listed(shifts, _LISTED)})" if shifts else ""
     missing = expected - found
     if not missing:
         return [f"as many {what} as published, but in other cameras{where}"] if shifts else []
@@ -138,8 +140,3 @@ def _numbers(cameras: Integers, count: int) -> list[int]:
     """How often each camera occurs."""
     numbers: list[int] = np.bincount(cameras, minlength=count).tolist()
     return numbers
-
-
-def _listed(parts: list[str]) -> str:
-    more = len(parts) - _LISTED
-    return ", ".join(parts[:_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -7,6 +7,9 @@ from typing import Any
 
 from lightning_reid.data.synthetic import draw_synthetic_persons
 from lightning_reid.datamodules.market1501 import Market1501
+from lightning_reid.errors import require
+
+_MOST_IDENTITIES = 9_999  # their names have four digits
 
 
 class SyntheticPersons(Market1501):
@@ -27,9 +30,9 @@ class SyntheticPersons(Market1501):
         kwargs: see :class:`~lightning_reid.ReIDDataModule`.
 
     Raises:
-        InputError: in ``prepare_data``, if ``root`` holds anything but pictures that were drawn
-            with these settings.
-        ValueError: there, if there are fewer than two cameras, no images, or 10,000 identities.
+        InputError: if a number is out of its range, such as fewer than two cameras or more than
+            9,999 identities; in ``prepare_data``, if ``root`` holds anything but pictures that were
+            drawn with these settings.
 
     Example:
         >>> data = SyntheticPersons("people", num_cameras=3, num_distractors=0)
@@ -48,6 +51,13 @@ class SyntheticPersons(Market1501):
         drawing_seed: int = 0,
         **kwargs: Any,
     ) -> None:
+        require("num_train_identities", num_train_identities, 0, _MOST_IDENTITIES)
+        most_to_test = _MOST_IDENTITIES - num_train_identities
+        require("num_test_identities", num_test_identities, 0, most_to_test)
+        require("num_cameras", num_cameras, 2)
+        require("images_per_camera", images_per_camera, 1)
+        require("num_distractors", num_distractors, 0)
+        require("drawing_seed", drawing_seed, 0)
         super().__init__(root, **kwargs)
         self.num_train_identities = num_train_identities
         self.num_test_identities = num_test_identities

@@ -11,8 +11,9 @@ from rich.table import Table
 from lightning_reid.commands import add_model_arguments
 from lightning_reid.errors import InputError
 from lightning_reid.export.onnx_file import Exported, export_onnx, require_onnx
-from lightning_reid.models.trained import TrainedModel, run_of
+from lightning_reid.models.trained import TrainedModel
 from lightning_reid.option_errors import BriefErrors
+from lightning_reid.run_folder import run_of
 
 _DESCRIPTION = """\
 Write a trained network as an ONNX file: uint8 RGB images (B, H, W, 3) of the model's size in, unit

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from lightning_reid.data.extremes import Integers
 from lightning_reid.inspection.images import Pixels
+from lightning_reid.report.lettering import font_of, shortened
 
 _COLUMNS, _GAP, _TEXT = 10, 4, 18
 _PER_CAMERA, _FEWEST, _ALTOGETHER = 40, 4, 8_000  # thumbnails that are kept in memory
@@ -38,7 +39,7 @@ def draw_contact_sheet(title: str, thumbnails: Sequence[Pixels]) -> Image.Image:
     """Thumbnails in rows of ten, in the order given, under a line of text.
 
     Args:
-        title: above them.
+        title: above them, in letters of the font; what does not fit is cut.
         thumbnails: ``(h, w, 3)`` uint8 each.
     """
     height = max(picture.shape[0] for picture in thumbnails) + _GAP
@@ -46,9 +47,9 @@ def draw_contact_sheet(title: str, thumbnails: Sequence[Pixels]) -> Image.Image:
     rows = math.ceil(len(thumbnails) / _COLUMNS)
     size = (_GAP + _COLUMNS * width, _TEXT + _GAP + rows * height)
     sheet = Image.new("RGB", size, (255, 255, 255))
-    # what Pillow's own letters cannot write becomes a question mark
-    written = title.encode("latin-1", "replace").decode("latin-1")
-    ImageDraw.Draw(sheet).text((_GAP, _GAP), written, fill=(60, 60, 60))
+    font = font_of(12)
+    written = shortened(title, font, sheet.width - 2 * _GAP)
+    ImageDraw.Draw(sheet).text((_GAP, _GAP), written, (60, 60, 60), font)
     for place, picture in enumerate(thumbnails):
         row, column = divmod(place, _COLUMNS)
         position = (_GAP + column * width, _TEXT + _GAP + row * height)

@@ -48,7 +48,9 @@ def findings_of_images(data: Inspected) -> Iterator[Finding]:
     """What is unreadable, of one colour, misshapen, tiny, copied, or nearly the same."""
     yield from _of_unreadable(data)
     yield from _of_plain(data)
-    yield from _of_sizes(data)
+    yield from _of_shape(data)
+    yield from _of_tiny(data)
+    yield from _of_large(data)
     yield from _of_copies(data)
     yield from _of_near(data)
 
@@ -87,16 +89,14 @@ def _of_plain(data: Inspected) -> Iterator[Finding]:
         )
 
 
-def _of_sizes(data: Inspected) -> Iterator[Finding]:
+def _of_shape(data: Inspected) -> Iterator[Finding]:
     seen, listing = data.measured.readable, data.listing
-    if not seen.any():
-        return
-    wanted_height, wanted_width = listing.datamodule.size
     height, width = data.measured.height[seen], data.measured.width[seen]
-    typical = float(np.median(height)), float(np.median(width))
-    aspects = height / width
-    wanted = wanted_height / wanted_width
+    wanted_height, wanted_width = listing.datamodule.size
+    aspects, wanted = height / width, wanted_height / wanted_width
     stretched = np.maximum(aspects / wanted, wanted / aspects) > _STRETCHED
+    if not stretched.any():
+        return
     aspect = float(np.median(aspects))
     shape = f"height over width is typically {aspect:.2g}, and {wanted:.2g} after resizing"
     if stretched.mean() > 0.5:
@@ -107,7 +107,7 @@ def _of_sizes(data: Inspected) -> Iterator[Finding]:
             f"What they show is squeezed. Give --data.size '[{better[0]},{better[1]}]', which "
             "costs the same, or the shape that your pretrained network has learnt.",
         )
-    elif stretched.any():
+    else:
         yield Finding(
             "note",
             f"{stretched.sum():,} of {counted(len(height), 'image', 'images')} change their shape "
@@ -115,6 +115,12 @@ def _of_sizes(data: Inspected) -> Iterator[Finding]:
             "These look squeezed to the network: cut-off people, or crops of something else.",
             listing.some_names(_within(seen, stretched)),
         )
+
+
+def _of_tiny(data: Inspected) -> Iterator[Finding]:
+    seen, listing = data.measured.readable, data.listing
+    height, width = data.measured.height[seen], data.measured.width[seen]
+    wanted_height, wanted_width = listing.datamodule.size
     tiny = (height * _ENLARGED < wanted_height) & (width * _ENLARGED < wanted_width)
     if tiny.any():
         yield Finding(
@@ -126,10 +132,19 @@ def _of_sizes(data: Inspected) -> Iterator[Finding]:
             "if most are that small.",
             listing.some_names(_within(seen, tiny)),
         )
-    if typical[0] > _REDUCED * wanted_height and typical[1] > _REDUCED * wanted_width:
+
+
+def _of_large(data: Inspected) -> Iterator[Finding]:
+    seen = data.measured.readable
+    if not seen.any():
+        return  # a median of nothing
+    height = float(np.median(data.measured.height[seen]))
+    width = float(np.median(data.measured.width[seen]))
+    wanted_height, wanted_width = data.listing.datamodule.size
+    if height > _REDUCED * wanted_height and width > _REDUCED * wanted_width:
         yield Finding(
             "note",
-            f"The images are typically {typical[0]:.0f} x {typical[1]:.0f}, and resized to "
+            f"The images are typically {height:.0f} x {width:.0f}, and resized to "
             f"{wanted_height} x {wanted_width}.",
             "If they are whole pictures of a camera, people have to be cut out first. If they are "
             "crops, most time goes into decoding: scale the files down once, or use "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -19,6 +18,7 @@ from torchvision.transforms.v2.functional import resize
 from lightning_reid.clustering.progress import shown
 from lightning_reid.data import UnreadableImageError, read_image
 from lightning_reid.data.extremes import Booleans, Integers
+from lightning_reid.data.workers import workers_for
 from lightning_reid.inspection.duplicates import Hashes
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -34,8 +34,6 @@ _ROW = np.dtype(
     ]
 )
 _BATCH = 64
-_MOST_WORKERS = 16
-_IMAGES_PER_WORKER = 256  # below, starting a process takes longer than it saves
 _THUMBNAIL = 128  # pixels of the longer side
 _HASHED = (8, 9)  # 8 rows of 8 differences
 _FINER = 4  # the hash is taken from the means of so many pixels squared
@@ -79,7 +77,7 @@ def measure(
             images.
     """
     if num_workers is None:
-        num_workers = min(os.cpu_count() or 1, _MOST_WORKERS, len(paths) // _IMAGES_PER_WORKER)
+        num_workers = workers_for(len(paths))
     dataset = _Images(paths, frozenset() if keep is None else frozenset(keep.tolist()))
     loader = DataLoader(dataset, _BATCH, num_workers=num_workers, collate_fn=_Looks.of)
     batches: Any = loader  # needs no more of a sequence than a length

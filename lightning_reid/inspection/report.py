@@ -23,6 +23,8 @@ from lightning_reid.inspection.dataset import SPLITS
 from lightning_reid.inspection.duplicates import originals
 from lightning_reid.inspection.finding import SEVERITIES, Finding, counted
 from lightning_reid.inspection.inspection import Inspection
+from lightning_reid.messages import printable
+from lightning_reid.report.lettering import writable
 
 WRITTEN = "check.json"  # a folder that has it is taken
 
@@ -129,34 +131,29 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, tuple):
         return " x ".join(map(str, value))
-    return f"{value:,}" if isinstance(value, int) else _printable(str(value))
+    return f"{value:,}" if isinstance(value, int) else printable(str(value))
 
 
 def _print_finding(console: Console, finding: Finding) -> None:
     console.print()
     head = Text(f"{finding.severity:<9}", style=_COLOURS[finding.severity])
     # a terminal wraps long lines itself, and leaves file names whole for copying
-    console.print(head + Text(_printable(finding.found)), soft_wrap=True)
+    console.print(head + Text(printable(finding.found)), soft_wrap=True)
     for detail in finding.details:
-        console.print(Text(f"{_INDENT}  {_printable(detail)}", style="dim"), soft_wrap=True)
-    console.print(f"{_INDENT}{_printable(finding.meaning)}", soft_wrap=True)
-
-
-def _printable(text: str) -> str:
-    """File names that are no UTF-8 cannot be printed as they are."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+        console.print(Text(f"{_INDENT}  {printable(detail)}", style="dim"), soft_wrap=True)
+    console.print(f"{_INDENT}{printable(finding.meaning)}", soft_wrap=True)
 
 
 def _contact_sheets(inspection: Inspection) -> Iterator[tuple[str, Any]]:
     listing, thumbnails = inspection.data.listing, inspection.data.measured.thumbnails
     kept = np.array(sorted(thumbnails), dtype=np.int64)
     counts = np.bincount(listing.cameras, minlength=len(listing.camera_names))
-    names = list(file_names(listing.camera_names))
-    for number, camera in enumerate(listing.camera_names):
+    names = zip(file_names(listing.camera_names), writable(listing.camera_names), strict=True)
+    for number, (name, camera) in enumerate(names):
         own = [thumbnails[i] for i in kept[listing.cameras[kept] == number].tolist()]
         if own:
             title = f"{camera}: {len(own):,} of {counts[number]:,} images"
-            yield names[number], draw_contact_sheet(title, own)
+            yield name, draw_contact_sheet(title, own)
 
 
 def _write_images(inspection: Inspection, file: Path) -> None:

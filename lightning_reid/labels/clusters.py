@@ -107,10 +107,13 @@ def cluster_images(
 
     def clusters() -> PseudoLabels:
         with busy(f"Clustering {len(features):,} images"):
-            labels, statistics = clusterer.cluster(features, cameras, known)
+            labels, told = clusterer.cluster(features, cameras, known)
         labels = _without_gaps(labels, len(features), clusterer)
-        statistics["seconds/neighbors"] = found - start
-        statistics["seconds/clustering"] = perf_counter() - found
+        statistics = {
+            **told,
+            "seconds/neighbors": found - start,
+            "seconds/clustering": perf_counter() - found,
+        }
         return PseudoLabels.from_clusters(labels, cameras.cpu(), statistics)
 
     return clusters() if trainer is None else first_rank_only(trainer, clusters)

@@ -8,7 +8,7 @@ between cameras soft labels. Every formula here is our reconstruction.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch.nn.functional import normalize, pad
 from lightning_reid.clustering.arrays import camera_numbers, feature_rows
 from lightning_reid.clustering.camera_jaccard import camera_jaccard_distance
 from lightning_reid.clustering.precision import full_precision
-from lightning_reid.errors import InputError, require, require_one_of
+from lightning_reid.errors import require, require_one_of, require_positive
 
 Kernel = Literal["gaussian", "cosine", "jaccard"]
 
@@ -90,9 +90,8 @@ def cross_camera_soft_labels(
         [[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]]
     """
     require("k", k, 1)
-    require_one_of("kernel", kernel, ("gaussian", "cosine", "jaccard"))
-    if bandwidth <= 0:
-        raise InputError(f"bandwidth must be above 0, not {bandwidth}")
+    require_one_of("kernel", kernel, get_args(Kernel))
+    require_positive("bandwidth", bandwidth)
     unit = normalize(feature_rows(person_features))
     cameras = camera_numbers(person_cameras, len(unit)).to(unit.device)
     nearest = _nearest(unit, cameras, k, kernel)

@@ -199,7 +199,7 @@ def _checked(path: Path, names: Iterable[str], labels: Any, cameras: Any) -> Loc
     if not len(own_names) == len(own_labels) == len(own_cameras):
         raise InputError(
             f"{path}: {len(own_names)} names, {len(own_labels)} local labels and "
-            f"{len(own_cameras)} cameras"
+            f"{len(own_cameras)} cameras must be equally many"
         )
     _require_distinct(own_names, f"{path}: the images with a local label")
     return LocalLabels(own_names, own_labels, own_cameras)

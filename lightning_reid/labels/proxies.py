@@ -34,7 +34,10 @@ def split_by_camera(
     """
     labels, cameras = np.asarray(labels), np.asarray(cameras)
     if labels.shape != cameras.shape or labels.ndim != 1:
-        raise ValueError(f"{labels.shape} labels for {cameras.shape} cameras")
+        raise ValueError(
+            "labels and cameras must be (N,), equally many, not of shapes "
+            f"{labels.shape} and {cameras.shape}"
+        )
     if len(labels) and not all(np.issubdtype(a.dtype, np.integer) for a in (labels, cameras)):
         raise ValueError(
             f"labels and cameras must be integers, not {labels.dtype}, {cameras.dtype}"

@@ -121,6 +121,11 @@ class PseudoLabels:
         return _count(self.hard)
 
     @property
+    def mostly_outliers(self) -> bool:
+        """More than half of the images are outliers."""
+        return int((self.hard == OUTLIER).sum()) > len(self) / 2
+
+    @property
     def num_groups(self) -> int:
         """Number of groups that batches are drawn from."""
         return _count(self.groups)

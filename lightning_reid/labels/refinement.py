@@ -7,13 +7,13 @@ Li et al., "Camera-aware Label Refinement for Unsupervised Person Re-identificat
 from __future__ import annotations
 
 from math import cos, pi
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_reid.errors import InputError
+from lightning_reid.errors import require, require_one_of
 from lightning_reid.labels.proxies import OUTLIER
 
 Pivot = Literal["last", "best"]
@@ -64,8 +64,7 @@ def refine_labels(
         ... ).tolist()  # image 2: in camera 0, which holds it in another local cluster than image 0
         [0, 0, -1, 0]
     """
-    if not 0 <= drop_probability <= 1:
-        raise InputError(f"drop_probability must be from 0 to 1, not {drop_probability}")
+    require("drop_probability", drop_probability, 0, 1)
     labels, local, camera_of = (
         _integers(name, given)
         for name, given in [
@@ -116,6 +115,7 @@ def refinement_pivots(global_labels: Any, scores: Any, pivot: Pivot = "last") ->
         >>> refinement_pivots(labels, scores, "best").tolist()
         [0, 3]
     """
+    require_one_of("pivot", pivot, get_args(Pivot))
     labels = _integers("global_labels", global_labels)
     values = _array(scores).astype(np.float64)  # in which the mean of equal scores is exact
     if values.shape != labels.shape or not np.isfinite(values).all():
@@ -124,11 +124,9 @@ def refinement_pivots(global_labels: Any, scores: Any, pivot: Pivot = "last") ->
     if pivot == "last":
         mean = values.sum() / max(len(values), 1)
         ranked = np.flatnonzero(member & (values > mean))[::-1]
-    elif pivot == "best":
+    else:
         ranked = np.argsort(-values, kind="stable")
         ranked = ranked[member[ranked]]
-    else:
-        raise InputError(f"pivot must be 'last' or 'best', not {pivot!r}")
     pivots = np.full(labels.max(initial=OUTLIER) + 1, OUTLIER, dtype=np.int64)
     clusters, first = np.unique(labels[ranked], return_index=True)
     pivots[clusters] = ranked[first]
@@ -149,8 +147,8 @@ def self_paced_probability(epoch: int, num_epochs: int, schedule: Schedule = "co
         A number from 0.75 to 1.
 
     Raises:
-        InputError: If the schedule is unknown.
-        ValueError: If the epoch is below 0 or beyond the end, or there is none.
+        InputError: If the schedule is unknown, the epoch below 0 or beyond the end, or there is
+            none.
 
     Example:
         >>> self_paced_probability(30, num_epochs=50)
@@ -158,13 +156,12 @@ def self_paced_probability(epoch: int, num_epochs: int, schedule: Schedule = "co
         >>> round(self_paced_probability(50, 50, "cosine"), 3)
         0.75
     """
-    if not 0 <= epoch <= num_epochs or num_epochs < 1:
-        raise ValueError(f"epoch {epoch} of {num_epochs}")
+    require_one_of("schedule", schedule, get_args(Schedule))
+    require("num_epochs", num_epochs, 1)
+    require("epoch", epoch, 0, num_epochs)
     if schedule == "constant":
         return 1.0
-    if schedule == "cosine":
-        return 0.5 * (1 + cos(pi * epoch / (3 * num_epochs)))
-    raise InputError(f"schedule must be 'constant' or 'cosine', not {schedule!r}")
+    return 0.5 * (1 + cos(pi * epoch / (3 * num_epochs)))
 
 
 def _integers(name: str, given: Any) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import inf
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -19,8 +19,11 @@ from lightning_reid.clustering.arrays import camera_numbers, feature_rows
 from lightning_reid.clustering.clusterers import Clusterer
 from lightning_reid.clustering.kmeans import kmeans
 from lightning_reid.clustering.precision import full_precision
-from lightning_reid.errors import InputError
+from lightning_reid.errors import InputError, require, require_one_of, require_positive
 from lightning_reid.labels.proxies import OUTLIER, group_means
+
+Center = Literal["mean", "medoid"]
+Selection = Literal["any", "own"]
 
 _BLOCK = 1024  # rows compared with all centres at a time
 _IMAGES_PER_CLUSTER = 3  # in a camera
@@ -70,8 +73,8 @@ def reliable_soft_labels(
     threshold: float = 0.85,
     temperature: float = 0.02,
     seed: int = 0,
-    center: Literal["mean", "medoid"] = "mean",
-    select: Literal["any", "own"] = "any",
+    center: Center = "mean",
+    select: Selection = "any",
     clusterer: Clusterer | None = None,
 ) -> SelectedLabels:
     """Select images near a centre of their camera, cluster these, and relate the others to them.
@@ -123,10 +126,10 @@ def reliable_soft_labels(
         >>> made.soft[4]  # and so it is half of each
         tensor([0.5000, 0.5000])
     """
-    _require(num_clusters >= 1, f"num_clusters must be at least 1, not {num_clusters}")
-    _require(0 < temperature < inf, f"temperature must be above 0, not {temperature}")
-    _require(center in ("mean", "medoid"), f"center must be 'mean' or 'medoid', not {center!r}")
-    _require(select in ("any", "own"), f"select must be 'any' or 'own', not {select!r}")
+    require("num_clusters", num_clusters, 1)
+    require_positive("temperature", temperature)
+    require_one_of("center", center, get_args(Center))
+    require_one_of("select", select, get_args(Selection))
     rows = feature_rows(features)
     camera_of = camera_numbers(cameras, len(rows)).to(rows.device)
     counts = _cluster_counts(camera_of, clusters_per_camera, num_clusters)
@@ -162,11 +165,6 @@ def reliable_soft_labels(
     return SelectedLabels(reliable, soft, centers)
 
 
-def _require(fulfilled: bool, message: str) -> None:
-    if not fulfilled:
-        raise InputError(message)
-
-
 def _none_selected(largest: float, threshold: float, clusterer: Clusterer | None) -> str:
     if largest == -inf:  # outliers only
         return _no_cluster("any camera", clusterer)
@@ -191,14 +189,14 @@ def _cluster_counts(
         wanted = [max(1, min(num_clusters, size // _IMAGES_PER_CLUSTER)) for size in sizes]
     elif isinstance(given, int | np.integer):
         wanted = [int(given)] * len(found)
-    else:
-        _require(
-            len(given) > found[-1],
+    elif len(given) <= found[-1]:
+        raise InputError(
             f"clusters_per_camera has {len(given)} numbers, and there is a camera {found[-1]}, "
-            "counted from 0: give one for each",
+            "counted from 0: give one for each"
         )
+    else:
         wanted = [int(given[camera]) for camera in found]
-    _require(min(wanted) >= 1, f"clusters_per_camera must be at least 1, not {min(wanted)}")
+    require("clusters_per_camera", min(wanted), 1)
     pairs = zip(wanted, sizes, strict=True)
     return dict(zip(found, [min(count, size) for count, size in pairs], strict=True))
 

@@ -33,12 +33,15 @@ if TYPE_CHECKING or BASE == "pytorch_lightning":
     from lightning_fabric.utilities.exceptions import MisconfigurationException
     from pytorch_lightning.callbacks import (
         BasePredictionWriter,
+        EarlyStopping,
         ModelCheckpoint,
         ProgressBar,
         RichProgressBar,
+        StochasticWeightAveraging,
     )
     from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
     from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+    from pytorch_lightning.loops.fit_loop import _FitLoop as FitLoop
     from pytorch_lightning.plugins.io import CheckpointIO, TorchCheckpointIO
     from pytorch_lightning.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
     from pytorch_lightning.utilities.seed import isolate_rng
@@ -49,12 +52,15 @@ else:
     from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch.callbacks import (
         BasePredictionWriter,
+        EarlyStopping,
         ModelCheckpoint,
         ProgressBar,
         RichProgressBar,
+        StochasticWeightAveraging,
     )
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
     from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+    from lightning.pytorch.loops.fit_loop import _FitLoop as FitLoop
     from lightning.pytorch.plugins.io import CheckpointIO, TorchCheckpointIO
     from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
     from lightning.pytorch.utilities.seed import isolate_rng
@@ -66,12 +72,15 @@ __all__ = [
     "CSVLogger",
     "CheckpointIO",
     "DistributedSamplerWrapper",
+    "EarlyStopping",
     "ExperimentWriter",
+    "FitLoop",
     "MisconfigurationException",
     "ModelCheckpoint",
     "OptimizerLRSchedulerConfig",
     "ProgressBar",
     "RichProgressBar",
+    "StochasticWeightAveraging",
     "TensorBoardLogger",
     "TorchCheckpointIO",
     "WandbLogger",

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from lightning_reid.callbacks import PseudoLabelCallback
 from lightning_reid.clustering.clusterers import Clusterer
 from lightning_reid.datamodules.base import Supervision
-from lightning_reid.errors import InputError, require_one_of
+from lightning_reid.errors import InputError, require, require_one_of
 from lightning_reid.labels import PseudoLabels
 from lightning_reid.lightning import OptimizerLRSchedulerConfig, pl, rank_zero_info
 from lightning_reid.metrics import Evaluation, RetrievalMetrics
 from lightning_reid.models import EmbeddingNetwork, divide_batch
+from lightning_reid.models.trained import NETWORK
 
 Batch = dict[str, Tensor]
 
@@ -86,7 +87,7 @@ class ReIDModule(pl.LightningModule, ABC):
         backbone: str | nn.Module = "resnet50",
         weights: str | Path | None = "IMAGENET1K_V1",
         pooling: Literal["avg", "gem"] = "avg",
-        last_stride: int = 1,
+        last_stride: Literal[1, 2] = 1,
         neck: bool = True,
         dropout: float = 0.0,
         samples_per_bn_group: int | None = None,
@@ -99,7 +100,13 @@ class ReIDModule(pl.LightningModule, ABC):
         evaluation: Evaluation | None = None,
     ) -> None:
         super().__init__()
+        require("dropout", dropout, 0, 1)
         require_one_of("optimizer", optimizer, ("adam", "sgd"))
+        require("learning_rate", learning_rate, 0)
+        require("weight_decay", weight_decay, 0)
+        require("warmup_epochs", warmup_epochs, 0)
+        require("the smallest of milestones", min(milestones, default=0), 0)
+        require("gamma", gamma, 0)
         # a module cannot be written to a checkpoint as a plain value
         self.save_hyperparameters(ignore=["backbone"] if isinstance(backbone, nn.Module) else [])
         # a checkpoint brings its own weights: loading it must not look for others
@@ -119,6 +126,7 @@ class ReIDModule(pl.LightningModule, ABC):
         self.labels: PseudoLabels | None = None
         self._clusterers: list[Clusterer] = []
         self._images: Tensor | None = None
+        self._given: list[dict[str, Any]] = []  # settings of the optimizer, by group
 
     def embed(self, images: Tensor) -> Tensor:
         """Embeddings of images: ``(B, 3, H, W)`` to ``(B, D)`` unit rows, at least float32."""
@@ -157,8 +165,7 @@ class ReIDModule(pl.LightningModule, ABC):
         """What to change where a labelling found too few clusters."""
         if not self._clusterers:
             return "there must be two people at least"
-        clusterer = self._clusterers[0]
-        advice = clusterer.coarser if mostly_outliers else clusterer.finer
+        advice = self._clusterers[0].advice(mostly_outliers)
         normalizes = getattr(self, "normalize_cameras", True)
         return advice if normalizes else f"{advice}, or try normalize_cameras=true"
 
@@ -245,6 +252,7 @@ class ReIDModule(pl.LightningModule, ABC):
         else:
             optimizer = torch.optim.Adam(trained, rate, weight_decay=decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.learning_rate_factor)
+        self._given = [_settings_of(group) for group in optimizer.param_groups]
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule}}
 
     def learning_rate_factor(self, epoch: int) -> float:
@@ -332,9 +340,10 @@ class ReIDModule(pl.LightningModule, ABC):
                 f"{name} was written by {method}, the model is {type(self).__name__}; "
                 f"choose --model={method} or start from its backbone with --model.weights=<file>"
             )
-        prefix = "network."
         weights = checkpoint.get("state_dict", {})
-        theirs = {k.removeprefix(prefix): v.shape for k, v in weights.items() if prefix in k[:8]}
+        theirs = {
+            k.removeprefix(NETWORK): v.shape for k, v in weights.items() if k.startswith(NETWORK)
+        }
         if theirs and theirs != {k: v.shape for k, v in self.network.state_dict().items()}:
             told = [
                 s.get("backbone") for s in (checkpoint.get("hyper_parameters", {}), self.hparams)
@@ -349,6 +358,29 @@ class ReIDModule(pl.LightningModule, ABC):
         if self.labels is not None:
             self.labels = self.labels.to(self.device)
             self.load_training_state(self.training_state())
+
+    def on_train_start(self) -> None:
+        """Let the optimizer's settings be those that were given, also where a run goes on.
+
+        Raises:
+            InputError: if the checkpoint was made with another optimizer.
+        """
+        for config in self.trainer.lr_scheduler_configs:
+            if self.learning_rate_factor in getattr(config.scheduler, "lr_lambdas", ()):
+                self._apply_settings(config.scheduler)
+
+    def _apply_settings(self, schedule: Any) -> None:
+        factor = self.learning_rate_factor(schedule.last_epoch)
+        groups = schedule.optimizer.param_groups
+        # further groups are a subclass's own
+        for place, (group, given) in enumerate(zip(groups, self._given, strict=False)):
+            if given.keys() != _settings_of(group).keys():
+                raise InputError(
+                    f"the checkpoint was not made with optimizer={self.optimizer}: go on with its "
+                    "own, or begin with its weights (--model.weights)"
+                )
+            schedule.base_lrs[place] = given["initial_lr"]
+            group.update({**given, "lr": given["initial_lr"] * factor})
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Remember which images are trained on, in case their loss has to be told of."""
@@ -414,3 +446,8 @@ class ReIDModule(pl.LightningModule, ABC):
         callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
         given = any(isinstance(callback, PseudoLabelCallback) for callback in callbacks)
         return [] if given else [PseudoLabelCallback()]
+
+
+def _settings_of(group: Mapping[str, Any]) -> dict[str, Any]:
+    """What an optimizer does with a group of parameters."""
+    return {name: value for name, value in group.items() if name != "params"}

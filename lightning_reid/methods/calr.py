@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ from lightning_reid.labels import (
     save_local_labels,
     self_paced_probability,
 )
+from lightning_reid.labels.refinement import Pivot
 from lightning_reid.lightning import rank_zero_info, rank_zero_warn
 from lightning_reid.losses import (
     camera_alignment_loss,
@@ -42,6 +43,7 @@ from lightning_reid.methods.head import HeadModule, keep_in_graph
 from lightning_reid.methods.memory import MemoryModule
 from lightning_reid.methods.source_weights import SourceWeights
 from lightning_reid.models import CameraDiscriminator
+from lightning_reid.run_folder import folder_of
 
 LOCAL_LABELS = "local_labels.npz"
 
@@ -100,9 +102,9 @@ class CALR(MemoryModule, HeadModule):
             :class:`~lightning_reid.ReIDModule`.
 
     Raises:
-        InputError: if ``local_epochs``, ``pivot``, ``refinement``, ``score_neighbors`` or
-            ``min_similarity`` is out of its range; in ``fit``, if the epochs leave nothing for
-            stage 2 or ``local_labels`` do not fit the data.
+        InputError: if a number is out of its range, or ``pivot`` or ``refinement`` none of its
+            values; in ``fit``, if the epochs leave nothing for stage 2 or ``local_labels`` do not
+            fit the data.
         MissingPackageError: in ``fit``, if a clusterer needs a package that is not installed.
 
     Example:
@@ -125,7 +127,7 @@ class CALR(MemoryModule, HeadModule):
         local_labels: str | Path | None = None,
         local_epochs: int | None = None,
         local_images_per_group: int = 4,
-        pivot: Literal["last", "best"] = "last",
+        pivot: Pivot = "last",
         refinement: Literal["constant", "cosine", "none"] = "constant",
         normalize_cameras: bool = False,
         score_neighbors: int = 15,
@@ -143,8 +145,14 @@ class CALR(MemoryModule, HeadModule):
     ) -> None:
         if local_epochs is not None:
             require("local_epochs", local_epochs, 1)
-        require_one_of("pivot", pivot, ("last", "best"))
+        require("local_images_per_group", local_images_per_group, 1)
+        require_one_of("pivot", pivot, get_args(Pivot))
         require_one_of("refinement", refinement, ("constant", "cosine", "none"))
+        require("score_neighbors", score_neighbors, 2)
+        require("weight_epoch", weight_epoch, 0)
+        require("align_epochs", align_epochs, 0)
+        require("align_weight", align_weight, 0)
+        require("seed", seed, 0)
         super().__init__(
             temperature=temperature,
             momentum=momentum,
@@ -166,7 +174,7 @@ class CALR(MemoryModule, HeadModule):
         self.refinement = refinement
         self.normalize_cameras = normalize_cameras
         self.min_similarity = min_similarity
-        # finds the neighbours that images are scored by, and checks both settings
+        # finds the neighbours that images are scored by, and checks their smallest similarity
         self.searcher = InfomapClusterer(score_neighbors, min_similarity)
         self.weight_epoch = weight_epoch
         self.align_epochs = align_epochs
@@ -304,6 +312,7 @@ class CALR(MemoryModule, HeadModule):
 
     def on_train_start(self) -> None:
         """Tell the plan, which may come from a checkpoint."""
+        super().on_train_start()
         if self.local_cameras:
             count = int(self.train_cameras.max()) + 1
             left_out = sorted({*range(count)} - {*self.local_cameras})
@@ -395,7 +404,7 @@ class CALR(MemoryModule, HeadModule):
         raise NoClustersError(
             f"{phase} begins with {made.num_clusters} clusters and {outliers} outliers among "
             f"{len(made)} images; there is nothing to train on: "
-            + (clusterer.coarser if outliers else clusterer.finer)
+            + clusterer.advice(made.mostly_outliers)
         )
 
     def _begin_stage_2(self) -> None:
@@ -403,7 +412,7 @@ class CALR(MemoryModule, HeadModule):
         self.source = None
         # in place; through stage 1 weight decay alone has moved the old one
         self.current_head().load_state_dict(self.new_head(self.seed).state_dict())
-        file = Path(self.trainer.log_dir or self.trainer.default_root_dir, LOCAL_LABELS)
+        file = folder_of(self.trainer) / LOCAL_LABELS
         if self.trainer.is_global_zero:
             datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
             paths, cameras = datamodule.paths("train"), datamodule.train_cameras

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_reid.errors import require
 from lightning_reid.losses import intra_camera_proxy_loss, offline_proxy_loss
 from lightning_reid.methods.base import Batch
 from lightning_reid.methods.proxy_memory import ProxyMemoryModule
@@ -27,6 +28,9 @@ class CAP(ProxyMemoryModule):
             :class:`~lightning_reid.methods.proxy_memory.ProxyMemoryModule`; network and optimizer,
             see :class:`~lightning_reid.ReIDModule`.
 
+    Raises:
+        InputError: if a number is out of its range.
+
     Example:
         >>> from lightning_reid.clustering import DensityClusterer
         >>> clusterer = DensityClusterer(k1=2, k2=1, min_samples=2)
@@ -42,6 +46,8 @@ class CAP(ProxyMemoryModule):
     def __init__(
         self, inter_camera_epoch: int = 5, inter_camera_weight: float = 0.5, **kwargs: Any
     ) -> None:
+        require("inter_camera_epoch", inter_camera_epoch, 0)
+        require("inter_camera_weight", inter_camera_weight, 0)
         super().__init__(**kwargs)
         self.inter_camera_epoch = inter_camera_epoch
         self.inter_camera_weight = inter_camera_weight

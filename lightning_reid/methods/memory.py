@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_reid.distributed import follow_first_rank
-from lightning_reid.errors import InputError
+from lightning_reid.errors import InputError, require, require_positive
 from lightning_reid.labels import PseudoLabels, group_means
 from lightning_reid.losses import update_memory
 from lightning_reid.methods.base import Batch, ReIDModule
@@ -26,11 +26,16 @@ class MemoryModule(ReIDModule):
         hardest: each row moves by its least similar image only (Cluster-Contrast's hard variant;
             ``--use-hard`` in CALR's code, off there).
         kwargs: see :class:`~lightning_reid.ReIDModule`.
+
+    Raises:
+        InputError: if ``temperature`` is not above 0 or ``momentum`` not from 0 to 1.
     """
 
     def __init__(
         self, temperature: float, momentum: float, hardest: bool = False, **kwargs: Any
     ) -> None:
+        require_positive("temperature", temperature)
+        require("momentum", momentum, 0, 1)
         super().__init__(**kwargs)
         self.temperature = temperature
         self.momentum = momentum

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_reid.clustering import camera_normalize
+from lightning_reid.errors import require
 from lightning_reid.losses import association_scores, offline_proxy_loss, online_proxy_loss
 from lightning_reid.methods.base import Batch
 from lightning_reid.methods.proxy_memory import ProxyMemoryModule
@@ -33,6 +34,9 @@ class O2CAP(ProxyMemoryModule):
             :class:`~lightning_reid.methods.proxy_memory.ProxyMemoryModule`; network and optimizer,
             see :class:`~lightning_reid.ReIDModule`.
 
+    Raises:
+        InputError: if a number is out of its range.
+
     Example:
         >>> method = O2CAP(backbone=torch.nn.Conv2d(3, 8, 5), weights=None, normalize_cameras=True)
         >>> method.embed(torch.rand(2, 3, 64, 32)).shape
@@ -51,6 +55,10 @@ class O2CAP(ProxyMemoryModule):
         online_weight: float = 1.0,
         **kwargs: Any,
     ) -> None:
+        require("num_positives", num_positives, 1)
+        require("balance", balance, 0, 1)
+        require("offline_weight", offline_weight, 0)
+        require("online_weight", online_weight, 0)
         super().__init__(**kwargs)
         self.offline_weight = offline_weight
         self.online_weight = online_weight

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lightning_reid.clustering import camera_normalize
 from lightning_reid.datamodules.base import Supervision
-from lightning_reid.errors import InputError, require, require_one_of
+from lightning_reid.errors import InputError, require, require_one_of, require_positive
 from lightning_reid.labels import (
     PseudoLabels,
     cross_camera_soft_labels,
@@ -20,6 +20,7 @@ from lightning_reid.labels import (
     soft_label_table,
     split_by_camera,
 )
+from lightning_reid.labels.cross_camera import Kernel
 from lightning_reid.lightning import rank_zero_warn
 from lightning_reid.losses import (
     batch_hard_triplet_loss,
@@ -30,8 +31,6 @@ from lightning_reid.losses import (
 )
 from lightning_reid.methods.base import Batch
 from lightning_reid.methods.head import HeadModule
-
-_SMALLEST_BANDWIDTH = 1e-3
 
 
 class PCSL(HeadModule):
@@ -66,8 +65,8 @@ class PCSL(HeadModule):
         kwargs: see :class:`~lightning_reid.ReIDModule`.
 
     Raises:
-        InputError: if ``k``, ``bandwidth``, ``label_interval`` or ``kernel`` is out of its range;
-            in ``fit``, if the data has no labels within cameras.
+        InputError: if a number is out of its range or ``kernel`` none of its values; in ``fit``,
+            if the data has no labels within cameras.
 
     Example:
         >>> method = PCSL(k=1, soft_epoch=0, backbone=torch.nn.Conv2d(3, 8, 5), weights=None)
@@ -86,7 +85,7 @@ class PCSL(HeadModule):
     def __init__(
         self,
         k: int = 3,
-        kernel: Literal["gaussian", "cosine", "jaccard"] = "gaussian",
+        kernel: Kernel = "gaussian",
         bandwidth: float = 0.2,
         confidence: bool = False,
         mutual: bool = True,
@@ -99,9 +98,13 @@ class PCSL(HeadModule):
         **kwargs: Any,
     ) -> None:
         require("k", k, 1)
-        require("bandwidth", bandwidth, _SMALLEST_BANDWIDTH)
+        require_one_of("kernel", kernel, get_args(Kernel))
+        require_positive("bandwidth", bandwidth)
+        require("soft_epoch", soft_epoch, 0)
         require("label_interval", label_interval, 1)
-        require_one_of("kernel", kernel, ("gaussian", "cosine", "jaccard"))
+        require("margin", margin, 0)
+        require("soft_weight", soft_weight, 0)
+        require("soft_triplet_weight", soft_triplet_weight, 0)
         super().__init__(**kwargs)
         self.k = k
         self.kernel = kernel

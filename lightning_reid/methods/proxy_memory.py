@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_reid.clustering.clusterers import Clusterer, DensityClusterer
+from lightning_reid.errors import require
 from lightning_reid.labels import PseudoLabels, cluster_images, group_owner
 from lightning_reid.methods.memory import MemoryModule
 
@@ -25,6 +26,9 @@ class ProxyMemoryModule(MemoryModule):
         num_negatives: hardest proxies to push away from; 50 in CAP and O2CAP.
         kwargs: see :class:`~lightning_reid.methods.memory.MemoryModule` and
             :class:`~lightning_reid.ReIDModule`.
+
+    Raises:
+        InputError: if a number is out of its range.
     """
 
     def __init__(
@@ -37,6 +41,7 @@ class ProxyMemoryModule(MemoryModule):
         num_negatives: int = 50,
         **kwargs: Any,
     ) -> None:
+        require("num_negatives", num_negatives, 1)
         super().__init__(temperature=temperature, momentum=momentum, **kwargs)
         self.clusterer = self.keep_clusterer(clusterer or DensityClusterer())
         self.normalize_cameras = normalize_cameras

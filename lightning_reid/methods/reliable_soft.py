@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from lightning_reid.clustering import camera_normalize
 from lightning_reid.clustering.clusterers import Clusterer
-from lightning_reid.errors import require, require_one_of
+from lightning_reid.errors import require, require_one_of, require_positive
 from lightning_reid.labels import (
     OUTLIER,
     NothingSelectedError,
     PseudoLabels,
     reliable_soft_labels,
 )
+from lightning_reid.labels.reliable_soft import Center, Selection
 from lightning_reid.lightning import rank_zero_warn
 from lightning_reid.losses import soft_cross_entropy
 from lightning_reid.methods.base import Batch
@@ -26,7 +27,6 @@ from lightning_reid.models.checkpoint_files import is_checkpoint_path
 
 _IMAGES_PER_CLUSTER = 20
 _FIRST_SPREAD = 0.001  # of the classifier's weights, in PUL
-_SMALLEST_TEMPERATURE = 1e-4
 _ROUNDS = 100_000  # more than there can be; keeps the draws of different seeds apart
 
 
@@ -70,8 +70,7 @@ class ReliableSoftLabels(HeadModule):
         kwargs: see :class:`~lightning_reid.ReIDModule`.
 
     Raises:
-        InputError: if ``num_clusters``, ``epochs_per_round``, ``threshold``, ``label_temperature``,
-            ``center`` or ``select`` is out of its range.
+        InputError: if a number is out of its range, or ``center`` or ``select`` none of its values.
         NothingSelectedError: in ``fit``, if the first labelling selects no image.
 
     Example:
@@ -90,8 +89,8 @@ class ReliableSoftLabels(HeadModule):
         clusters_per_camera: int | None = None,
         threshold: float = 0.85,
         label_temperature: float = 0.02,
-        center: Literal["mean", "medoid"] = "mean",
-        select: Literal["any", "own"] = "any",
+        center: Center = "mean",
+        select: Selection = "any",
         soft: bool = True,
         clusterer: Clusterer | None = None,
         normalize_cameras: bool = False,
@@ -110,11 +109,13 @@ class ReliableSoftLabels(HeadModule):
     ) -> None:
         if num_clusters is not None:
             require("num_clusters", num_clusters, 1)
-        require("epochs_per_round", epochs_per_round, 1)
+        if clusters_per_camera is not None:
+            require("clusters_per_camera", clusters_per_camera, 1)
         require("threshold", threshold, -1, 1)
-        require("label_temperature", label_temperature, _SMALLEST_TEMPERATURE)
-        require_one_of("center", center, ("mean", "medoid"))
-        require_one_of("select", select, ("any", "own"))
+        require_positive("label_temperature", label_temperature)
+        require_one_of("center", center, get_args(Center))
+        require_one_of("select", select, get_args(Selection))
+        require("epochs_per_round", epochs_per_round, 1)
         super().__init__(
             dropout=dropout,
             neck=neck,

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lightning_reid.datamodules.base import Supervision
+from lightning_reid.errors import InputError, require
 from lightning_reid.labels import PseudoLabels
 from lightning_reid.losses import batch_hard_triplet_loss
 from lightning_reid.methods.base import Batch
@@ -29,7 +30,8 @@ class Supervised(HeadModule):
         kwargs: see :class:`~lightning_reid.ReIDModule`.
 
     Raises:
-        InputError: in ``fit``, if the training images have no identities.
+        InputError: if a number is out of its range; in ``fit``, if the training images have no
+            identities.
 
     Example:
         >>> method = Supervised(backbone=torch.nn.Conv2d(3, 8, 5), weights=None)
@@ -50,6 +52,9 @@ class Supervised(HeadModule):
         triplet_weight: float = 1.0,
         **kwargs: Any,
     ) -> None:
+        require("label_smoothing", label_smoothing, 0, 1)
+        require("margin", margin, 0)
+        require("triplet_weight", triplet_weight, 0)
         super().__init__(**kwargs)
         self.label_smoothing = label_smoothing
         self.margin = margin
@@ -68,7 +73,7 @@ class Supervised(HeadModule):
     ) -> PseudoLabels:
         """The identities."""
         if known is None:
-            raise ValueError("Supervised needs the identities of the training images")
+            raise InputError("Supervised needs the identities of the training images")
         return PseudoLabels(known)
 
     def adopt(self, labels: PseudoLabels, features: Tensor) -> None:

@@ -2,9 +2,11 @@
 
 import logging
 from pathlib import Path
+from typing import Literal
 
 from torch import nn
 
+from lightning_reid.errors import InputError
 from lightning_reid.models.dry_run import find_image_size
 from lightning_reid.models.interface import Backbone
 from lightning_reid.models.last_stride import remove_last_stride
@@ -18,7 +20,7 @@ _logger = logging.getLogger(__name__)
 
 
 def build_backbone(
-    backbone: str | nn.Module, weights: str | Path | None, last_stride: int = 1
+    backbone: str | nn.Module, weights: str | Path | None, last_stride: Literal[1, 2] = 1
 ) -> Backbone:
     """Build a backbone: a network without its classifier.
 
@@ -42,9 +44,9 @@ def build_backbone(
 
     Raises:
         FileNotFoundError: The weights file is not there.
-        ImportError: timm or safetensors is needed and not installed.
-        RuntimeError: Published weights could not be downloaded.
-        ValueError: Unknown backbone, unfit weights, a last stride other than 1 or 2, or a module
+        MissingPackageError: timm or safetensors is needed and not installed.
+        DownloadError: Published weights could not be downloaded.
+        InputError: Unknown backbone, unfit weights, a last stride other than 1 or 2, or a module
             whose number of channels cannot be found.
 
     Example:
@@ -57,7 +59,7 @@ def build_backbone(
         8
     """
     if last_stride not in (1, 2):
-        raise ValueError(f"last_stride must be 1 or 2, got {last_stride}")
+        raise InputError(f"last_stride must be 1 or 2, not {last_stride}")
     if isinstance(backbone, nn.Module):
         trunk, name = backbone, type(backbone).__name__
     else:

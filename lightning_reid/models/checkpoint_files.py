@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_reid.errors import InputError
+from lightning_reid.errors import InputError, MissingPackageError
 
 _SUFFIXES = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".safetensors")
 
@@ -28,8 +28,8 @@ def read_checkpoint(path: Path) -> Any:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ImportError: A safetensors file, and the package is not installed.
-        ValueError: Not a checkpoint, or one with objects other than tensors and plain containers;
+        MissingPackageError: A safetensors file, and the package is not installed.
+        InputError: Not a checkpoint, or one with objects other than tensors and plain containers;
             the message says how to convert it.
     """
     if not path.is_file():
@@ -74,7 +74,9 @@ def _read_safetensors(path: Path) -> Any:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ImportError as error:
-        raise ImportError(f"reading {path} needs safetensors: pip install safetensors") from error
+        raise MissingPackageError(
+            f"reading {path} needs safetensors: pip install safetensors"
+        ) from error
     try:
         return load_file(path)
     except SafetensorError as error:

@@ -5,6 +5,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from lightning_reid.errors import InputError
+
 # Person images are about 2:1; a few networks only take the square they were trained on.
 _IMAGE_SIZES = ((256, 128), (224, 224))
 
@@ -46,7 +48,7 @@ def find_image_size(network: nn.Module) -> tuple[tuple[int, int], Tensor]:
         Height and width in pixels, and the features of one blank image of that size.
 
     Raises:
-        ValueError: No size worked, or the network returned something other than features (B, C)
+        InputError: No size worked, or the network returned something other than features (B, C)
             or (B, C, h, w); the message names the network and its complaint.
     """
     complaints = []
@@ -57,7 +59,7 @@ def find_image_size(network: nn.Module) -> tuple[tuple[int, int], Tensor]:
             complaints.append(f"{size[0]}x{size[1]}: {error}")
         else:
             return size, features
-    raise ValueError(
+    raise InputError(
         f"{type(network).__name__} cannot be used as a backbone, a trial run failed on images of "
         + "; ".join(complaints)
     )

@@ -32,7 +32,7 @@ class EmbeddingNetwork(nn.Module):
         embedding_dim: Length of the embeddings, the number of channels of the backbone.
 
     Raises:
-        ValueError: Unknown backbone, weights or pooling; see also `build_backbone`.
+        InputError: Unknown backbone, weights or pooling; see also `build_backbone`.
 
     Example:
         >>> network = EmbeddingNetwork(torch.nn.Conv2d(3, 8, 5), weights=None).eval()
@@ -46,7 +46,7 @@ class EmbeddingNetwork(nn.Module):
         backbone: str | nn.Module,
         weights: str | Path | None,
         pooling: Literal["avg", "gem"] = "avg",
-        last_stride: int = 1,
+        last_stride: Literal[1, 2] = 1,
         dropout: float = 0.0,
         neck: bool = True,
         samples_per_bn_group: int | None = None,

@@ -5,6 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from lightning_reid.errors import require_one_of
+
 
 class GeneralizedMeanPool(nn.Module):
     """Generalised-mean pooling with a learned exponent (GeM, https://arxiv.org/abs/1711.02512).
@@ -48,11 +50,10 @@ def build_pool(name: Literal["avg", "gem"]) -> nn.Module:
         name: "avg" for the mean, "gem" for `GeneralizedMeanPool` with its defaults.
 
     Raises:
-        ValueError: Unknown name.
+        InputError: Unknown name.
     """
     pools: dict[str, type[nn.Module]] = {"avg": AveragePool, "gem": GeneralizedMeanPool}
-    if name not in pools:
-        raise ValueError(f"unknown pooling '{name}': use {' or '.join(map(repr, pools))}")
+    require_one_of("pooling", name, tuple(pools))
     return pools[name]()
 
 

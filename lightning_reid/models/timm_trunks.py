@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lightning_reid.errors import DownloadError, InputError
+from lightning_reid.errors import DownloadError, InputError, MissingPackageError
 from lightning_reid.models.dry_run import dry_run, find_image_size
 from lightning_reid.models.torchvision_trunks import suggestion
 
@@ -27,8 +27,8 @@ def build_timm_trunk(name: str) -> nn.Module:
         Maps images (B, 3, H, W) to a feature map (B, C, h, w) or to pooled features (B, C).
 
     Raises:
-        ImportError: timm is not installed.
-        ValueError: Unknown name; the message suggests close ones.
+        MissingPackageError: timm is not installed.
+        InputError: Unknown name; the message suggests close ones.
     """
     model = _create(name, num_classes=0)
     if _returns_maps(model):
@@ -44,9 +44,9 @@ def timm_state_dict(name: str, weights: str) -> dict[str, Tensor]:
         weights: "DEFAULT", or one of timm's tags such as "a1_in1k".
 
     Raises:
-        ImportError: timm is not installed.
-        ValueError: The model has no such weights.
-        RuntimeError: The weights could not be downloaded.
+        MissingPackageError: timm is not installed.
+        InputError: The model has no such weights.
+        DownloadError: The weights could not be downloaded.
     """
     timm = _import_timm()
     name = name.removeprefix(TIMM_PREFIX)
@@ -101,5 +101,7 @@ def _import_timm() -> Any:
     try:
         import timm
     except ImportError as error:
-        raise ImportError('timm models need timm: pip install "lightning-reid[timm]"') from error
+        raise MissingPackageError(
+            'timm models need timm: pip install "lightning-reid[timm]"'
+        ) from error
     return timm

@@ -8,6 +8,7 @@ from typing import Any
 import torchvision
 from torch import Tensor, nn
 
+from lightning_reid.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from lightning_reid.errors import InputError
 from lightning_reid.models.ibn import IBN_RESNETS, build_ibn_resnet
 from lightning_reid.models.vision_transformer import VisionTransformerTrunk
@@ -27,8 +28,8 @@ class HalfRange(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Rescale images (B, 3, H, W) normalised by ImageNet's mean and standard deviation."""
-        mean = images.new_tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
-        std = images.new_tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+        mean = images.new_tensor(IMAGENET_MEAN).view(3, 1, 1)
+        std = images.new_tensor(IMAGENET_STD).view(3, 1, 1)
         return (images * std + mean - 0.5) / 0.5
 
 

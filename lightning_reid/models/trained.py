@@ -17,12 +17,12 @@ from lightning_reid.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from lightning_reid.errors import InputError, require_size
 from lightning_reid.models.checkpoint_files import read_checkpoint
 from lightning_reid.models.embedding import EmbeddingNetwork
-from lightning_reid.run_folder import LAST
+from lightning_reid.run_folder import CONFIG, find_checkpoint, run_of
 
-_PREFIX = "network."
+NETWORK = "network."  # before the names of its tensors in a checkpoint
+
 # of what a checkpoint tells of its model, what decides about embeddings
 _SETTINGS = ("backbone", "pooling", "last_stride", "neck", "samples_per_bn_group")
-_CONFIG = "config.yaml"
 
 
 @dataclass(frozen=True)
@@ -93,27 +93,8 @@ class TrainedModel:
         return seen.hexdigest()
 
 
-def find_checkpoint(given: str | Path) -> Path:
-    """The file that is meant by a file or the folder of a run.
-
-    Raises:
-        FileNotFoundError: if there is none.
-    """
-    path = Path(given).resolve()
-    file = path / LAST if path.is_dir() else path
-    if not file.is_file():
-        raise FileNotFoundError(f"no checkpoint {file}: give a file, or the folder of a run")
-    return file
-
-
-def run_of(checkpoint: Path) -> Path:
-    """The folder of the run that wrote a checkpoint; elsewhere, the folder that it lies in."""
-    folder = checkpoint.parent
-    return folder.parent if folder.name == LAST.parent.name else folder
-
-
 def _fill(network: EmbeddingNetwork, weights: Mapping[str, Tensor], file: Path) -> None:
-    own = {k.removeprefix(_PREFIX): v for k, v in weights.items() if k.startswith(_PREFIX)}
+    own = {k.removeprefix(NETWORK): v for k, v in weights.items() if k.startswith(NETWORK)}
     try:
         network.load_state_dict(own)
     except RuntimeError as error:
@@ -125,7 +106,7 @@ def _fill(network: EmbeddingNetwork, weights: Mapping[str, Tensor], file: Path) 
 
 def _trained_size(file: Path) -> tuple[int, int]:
     """Height and width in the settings of the run."""
-    config = run_of(file) / _CONFIG
+    config = run_of(file) / CONFIG
     try:
         settings = yaml.safe_load(config.read_text(encoding="utf-8"))
         height, width = map(int, settings["data"]["init_args"]["size"])

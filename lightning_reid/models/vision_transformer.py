@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from lightning_reid.errors import InputError
+
 
 class VisionTransformerTrunk(nn.Module):
     """torchvision's vision transformer without its head, for any size divisible by the patch.
@@ -34,11 +36,11 @@ class VisionTransformerTrunk(nn.Module):
         """Map images (B, 3, H, W) to the class token after the last layer, (B, C).
 
         Raises:
-            ValueError: H or W is not a multiple of the patch size.
+            InputError: H or W is not a multiple of the patch size.
         """
         height, width = images.shape[-2:]
         if height % self.patch_size or width % self.patch_size:
-            raise ValueError(
+            raise InputError(
                 f"images of {height}x{width} pixels cannot be cut into patches of "
                 f"{self.patch_size}x{self.patch_size}: choose a height and width divisible by "
                 f"{self.patch_size}"

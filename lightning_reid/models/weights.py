@@ -13,6 +13,7 @@ import torchvision
 from torch import Tensor, nn
 
 from lightning_reid.errors import DownloadError, InputError
+from lightning_reid.messages import listed
 from lightning_reid.models.checkpoint_files import (
     find_state_dicts,
     is_checkpoint_path,
@@ -274,5 +275,4 @@ def _is_trunk_cut(report: LoadReport, prefix: str) -> bool:
 def _listed(title: str, names: tuple[str, ...]) -> list[str]:
     if not names:
         return []
-    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return [f"  {title} ({len(names)}): {', '.join(names[:_SHOWN])}{more}"]
+    return [f"  {title} ({len(names)}): {listed(names, _SHOWN)}"]

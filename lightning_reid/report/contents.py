@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -135,3 +136,22 @@ CONTENTS = (
         ),
     ),
 )
+
+
+def picture_file(folder: Path, name: str) -> Path:
+    """Where a run folder keeps a picture."""
+    return folder / "pictures" / f"{name}.png"
+
+
+def table_file(folder: Path, name: str) -> Path:
+    """Where a run folder keeps a table."""
+    return folder / "tables" / f"{name}.csv"
+
+
+def delete_contents(folder: Path) -> None:
+    """Delete the pictures and tables of a run folder, and nothing else that is there."""
+    for section in CONTENTS:
+        for item in section.pictures:
+            picture_file(folder, item.name).unlink(missing_ok=True)
+        for item in section.tables:
+            table_file(folder, item.name).unlink(missing_ok=True)

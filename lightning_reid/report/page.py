@@ -10,15 +10,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from lightning_reid.report.contents import CONTENTS, Item, Section
+from lightning_reid.report.contents import CONTENTS, Item, Section, picture_file, table_file
 from lightning_reid.report.embedded import embed
 from lightning_reid.report.label_columns import LABEL_NAMES
 from lightning_reid.report.markup import Markup, element, joined
 from lightning_reid.report.numbers import measures_of, shown_interval, shown_number
 from lightning_reid.report.record import RunRecord
-from lightning_reid.report.signs import sentences, signs_of
+from lightning_reid.report.signs import Advice, sentences, signs_of
 from lightning_reid.report.style import STYLE
-from lightning_reid.report.tables import Table, read_labels, read_retrieval, read_table, table_file
+from lightning_reid.report.tables import Table, read_labels, read_retrieval, read_table
+from lightning_reid.run_folder import CONFIG
 from lightning_reid.whole_files import whole_file
 
 PAGE = "report.html"
@@ -198,7 +199,7 @@ def _table(run: _Run, item: Item) -> Markup:
     if item.name == "retrieval":
         return _retrieval_table(run.retrieval)
     if item.name == "labels":
-        return joined([_signs(run.folder), _plain_table(item, _named_columns(table), _cell)])
+        return joined([_signs(run), _plain_table(item, _named_columns(table), _cell)])
     return _plain_table(item, table, _percent if item.name == "camera_pairs" else _cell)
 
 
@@ -225,10 +226,11 @@ def _named_columns(labels: Table) -> Table:
     return Table(header, [[row[place] for place in places] for row in labels.rows])
 
 
-def _signs(folder: Path) -> Markup:
+def _signs(run: _Run) -> Markup:
     """What the statistics of the labels tell, and where the rest of them is."""
-    history = read_labels(folder)
-    signs = signs_of(history[0], history[-1]) if history else []
+    history = read_labels(run.folder)
+    advice = run.record.advice if run.record else Advice()
+    signs = signs_of(history[0], history[-1], advice) if history else []
     lines = [element("p", f"Bad sign: {told}.", class_="bad") for told in sentences(signs, "bad")]
     if good := sentences(signs, "good"):
         lines.append(element("p", f"Good signs: {'; '.join(good)}."))
@@ -297,7 +299,7 @@ def _percent(value: str) -> str:
 
 
 def _picture(folder: Path, item: Item) -> Markup:
-    file = folder / "pictures" / f"{item.name}.png"
+    file = picture_file(folder, item.name)
     if not file.is_file():
         return Markup()
     try:
@@ -318,7 +320,7 @@ def _picture(folder: Path, item: Item) -> Markup:
 def _how(run: _Run) -> Markup:
     """The command to repeat it, facts, versions, settings."""
     folder, record, _ = run
-    settings = folder / "config.yaml"
+    settings = folder / CONFIG
     parts: list[Markup] = []
     if record and settings.is_file():
         command = element("pre", _command(settings, record), class_="command")
@@ -326,7 +328,7 @@ def _how(run: _Run) -> Markup:
     parts.append(element("dl", *_facts(folder, record)))
     if settings.is_file():
         text = settings.read_text(encoding="utf-8", errors="replace")
-        told = element("summary", "All settings (config.yaml)")
+        told = element("summary", f"All settings ({CONFIG})")
         parts.append(element("details", told, element("pre", text)))
     return element("section", element("h2", _HOW), *parts, id=_anchor(_HOW))
 

@@ -10,9 +10,10 @@ from importlib import metadata
 from pathlib import Path
 
 from lightning_reid.errors import InputError
+from lightning_reid.report.signs import Advice
+from lightning_reid.run_folder import RECORD
 from lightning_reid.whole_files import whole_file
 
-RECORD = "run.json"
 _PACKAGES = ("lightning-reid", "torch", "torchvision", "pytorch-lightning", "numpy")
 
 
@@ -31,6 +32,8 @@ class RunRecord:
         epochs_done: whole epochs of training.
         epochs: how many it is to train; None if that is not limited.
         device: what it computed on, such as ``"1 x cpu"``.
+        coarser: what to change, as the method says, where most images are outliers.
+        finer: what to change where nearly all images are one cluster.
         versions: of Python and the packages that decide about results.
     """
 
@@ -44,6 +47,8 @@ class RunRecord:
     epochs_done: int = 0
     epochs: int | None = None
     device: str = ""
+    coarser: str = Advice().coarser
+    finer: str = Advice().finer
     versions: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -64,6 +69,11 @@ class RunRecord:
             raise InputError(
                 f"{file} is no record of a run: {error}; delete it, and its page does without"
             ) from error
+
+    @property
+    def advice(self) -> Advice:
+        """What to change where labels are bad."""
+        return Advice(self.coarser, self.finer)
 
     def write(self, folder: Path) -> None:
         """Keep it in a run folder, with the time of now."""

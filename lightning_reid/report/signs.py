@@ -8,13 +8,20 @@ from typing import Literal, NamedTuple
 Kind = Literal["good", "bad", "open"]
 Statistics = Mapping[str, float]
 
-_FEW, _MANY = 2, 2000  # clusters
+_FEW = 2  # clusters
 _PART, _MOSTLY = 0.3, 0.8  # outliers
 _NOBODY, _HALF = 0.05, 0.5
 _NONE, _ALL = 0.01, 0.99  # reliable labels
 _CHANGE = 0.05  # of the silhouette
 _JUMPING, _STABLE = 0.5, 0.9  # agreement with the labels before
 _SETTLING = 5  # epochs in which labels may change
+
+
+class Advice(NamedTuple):
+    """What to change in how labels are made: as the method itself says."""
+
+    coarser: str = "change the settings of the clusterer"
+    finer: str = coarser
 
 
 class Sign(NamedTuple):
@@ -24,30 +31,32 @@ class Sign(NamedTuple):
     sentence: str
 
 
-def signs_of(first: Statistics, last: Statistics) -> list[Sign]:
+def signs_of(first: Statistics, last: Statistics, advice: Advice) -> list[Sign]:
     """What the statistics of the first and the last labelling tell about the labels.
 
     The thresholds are ours, chosen to catch what has gone plainly wrong; no publication gives any.
-    Bad are: at most 2 clusters, or 2,000 and more; outliers above 0.8 (good: at most 0.3); clusters
-    across cameras below 0.05 (good: from 0.5), not judged where labels are made within cameras; a
-    silhouette that fell by more than 0.05 since the first labelling (good: rose by it); agreement
-    with the labels before below 0.5 from 5 epochs after the first (good: from 0.9); reliable labels
-    below 0.01 or above 0.99 of the images; soft labels across cameras below 0.05; more than half of
-    the images without their label after refinement.
+    Bad are: at most 2 clusters; outliers above 0.8 (good: at most 0.3); clusters across cameras
+    below 0.05 (good: from 0.5), not judged where labels are made within cameras; a silhouette that
+    fell by more than 0.05 since the first labelling (good: rose by it); agreement with the labels
+    before below 0.5 from 5 epochs after the first (good: from 0.9); reliable labels below 0.01 or
+    above 0.99 of the images; soft labels across cameras below 0.05; more than half of the images
+    without their label after refinement.
 
     Args:
         first: statistics under ``labels/`` and ``epoch``, as in ``tables/labels.csv``.
         last: the same of the newest labelling; what is missing or NaN is not spoken of.
+        advice: of the method, where clusters are too fine or too coarse.
 
     Example:
         >>> last = {"labels/clusters": 703.0, "labels/outlier_share": 0.97}
-        >>> [sign.sentence.partition(":")[0] for sign in signs_of(last, last) if sign.kind == "bad"]
-        ['97 % of the images are outliers']
+        >>> signs = signs_of(last, last, Advice(coarser="raise eps"))
+        >>> sentences(signs, "bad")
+        ['97 % of the images are outliers: raise eps']
     """
     begun, now = _known(first), _known(last)
     return [
-        *_clusters(now),
-        *_outliers(now),
+        *_clusters(now, advice),
+        *_outliers(now, advice),
         *_cameras(now),
         *_silhouette(begun, now),
         *_stability(begun, now),
@@ -60,37 +69,24 @@ def sentences(signs: list[Sign], kind: Kind) -> list[str]:
     return [sign.sentence for sign in signs if sign.kind == kind]
 
 
-def _clusters(now: Statistics) -> Iterator[Sign]:
+def _clusters(now: Statistics, advice: Advice) -> Iterator[Sign]:
     count = now.get("clusters")
     if count is None:
         return
     told = f"{count:,.0f} clusters"
     if count <= _FEW:
-        yield Sign(
-            "bad",
-            f"{told}: nearly everybody is taken for the same person; lower clusterer.eps or raise "
-            "clusterer.min_samples (Infomap: raise min_similarity)",
-        )
-    elif count >= _MANY:
-        yield Sign(
-            "bad",
-            f"{told}: if that is far more than the individuals you expect, they are torn apart; "
-            "raise clusterer.eps (Infomap: lower min_similarity)",
-        )
+        nearly = "nearly everybody is taken for the same person"
+        yield Sign("bad", f"{told}: {nearly}; {advice.finer}")
     else:
         yield Sign("open", f"{told}: compare with the number of individuals you expect")
 
 
-def _outliers(now: Statistics) -> Iterator[Sign]:
+def _outliers(now: Statistics, advice: Advice) -> Iterator[Sign]:
     share = now.get("outlier_share")
     if share is None:
         return
     if share > _MOSTLY:
-        yield Sign(
-            "bad",
-            f"{_percent(share)} of the images are outliers: raise clusterer.eps or lower "
-            "clusterer.min_samples (Infomap: lower min_similarity)",
-        )
+        yield Sign("bad", f"{_percent(share)} of the images are outliers: {advice.coarser}")
     elif share <= _PART:
         yield Sign("good", f"{_percent(share)} outliers")
 

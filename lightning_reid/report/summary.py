@@ -12,7 +12,8 @@ from lightning_reid.lightning import rank_zero_only
 from lightning_reid.report.label_columns import LABEL_NAMES
 from lightning_reid.report.numbers import measures_of, shown_interval, shown_number
 from lightning_reid.report.page import PAGE
-from lightning_reid.report.signs import sentences, signs_of
+from lightning_reid.report.record import RunRecord
+from lightning_reid.report.signs import Advice, sentences, signs_of
 
 
 @rank_zero_only
@@ -29,7 +30,10 @@ def print_summary(
         after: test results of the trained network, with the bounds of intervals as ``..._low`` and
             ``..._high`` if they were asked for; may be empty.
         history: statistics of every labelling, oldest first; may be empty.
-        folder: of the run.
+        folder: of the run; its ``run.json``, if it is there, tells what the method advises.
+
+    Raises:
+        InputError: if ``run.json`` holds something else.
 
     Example:
         >>> from pathlib import Path
@@ -53,7 +57,9 @@ def print_summary(
         console.print(table)
     if history:
         console.print(_labels_table(history[0], history[-1]))
-        for sentence in sentences(signs_of(history[0], history[-1]), "bad"):
+        record = RunRecord.read(folder)
+        signs = signs_of(history[0], history[-1], record.advice if record else Advice())
+        for sentence in sentences(signs, "bad"):
             console.print(f"Bad sign: {sentence}", markup=False, soft_wrap=True)
     # a folder's name is no markup, and stays whole for copying
     told = f"Everything of this run is in {folder}"

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from lightning_reid.report.contents import table_file
 from lightning_reid.report.label_columns import by_interest
 from lightning_reid.whole_files import whole_file
 
@@ -23,11 +24,6 @@ class Table:
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
-
-
-def table_file(folder: Path, name: str) -> Path:
-    """Where a run folder keeps a table."""
-    return folder / "tables" / f"{name}.csv"
 
 
 def write_table(
@@ -101,6 +97,13 @@ def read_retrieval(folder: Path) -> dict[str, dict[str, float]]:
     for place, name in enumerate(table.header[1:], 1):
         columns[name] = {row[0]: float(row[place]) for row in table.rows if row[place]}
     return {name: values for name, values in columns.items() if values}
+
+
+def forget_trained(folder: Path) -> None:
+    """Take the results of the trained network out of ``retrieval.csv``: it is trained further."""
+    known = read_retrieval(folder)
+    if "trained" in known:
+        write_retrieval(folder, {}, "trained")
 
 
 def write_labels(folder: Path, history: Sequence[Mapping[str, float]]) -> None:

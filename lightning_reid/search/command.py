@@ -12,8 +12,9 @@ from lightning_reid.commands import add_model_arguments
 from lightning_reid.data import OnError
 from lightning_reid.errors import InputError
 from lightning_reid.lightning import rank_zero_info
-from lightning_reid.models.trained import TrainedModel, run_of
+from lightning_reid.models.trained import TrainedModel
 from lightning_reid.option_errors import BriefErrors
+from lightning_reid.run_folder import run_of
 from lightning_reid.search.embedder import Embedder
 from lightning_reid.search.gallery import Change, Gallery
 from lightning_reid.search.listing import list_images

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -14,16 +13,14 @@ from torch.utils.data import DataLoader
 from lightning_reid.clustering.progress import shown
 from lightning_reid.data import ImageDataset, OnError, test_transform
 from lightning_reid.data.samples import Integers
+from lightning_reid.data.workers import workers_for
 from lightning_reid.errors import InputError, require, require_one_of
 from lightning_reid.lightning import rank_zero_warn
+from lightning_reid.messages import left_out
 from lightning_reid.models.trained import TrainedModel
 from lightning_reid.search.query import Picture, pixels_of
 
 Vectors: TypeAlias = npt.NDArray[np.float32]
-
-_MOST_WORKERS = 16
-_IMAGES_PER_WORKER = 256  # below, starting a process takes longer than it saves
-_NAMED = 10  # images that a message lists
 
 
 class Embedded(NamedTuple):
@@ -109,11 +106,7 @@ class Embedder:
             if len(places):
                 yield Embedded(places.numpy(), self._embed(images, paths, places.tolist()))
         if unreadable:
-            more = f" and {len(unreadable) - _NAMED} more" if len(unreadable) > _NAMED else ""
-            rank_zero_warn(
-                f"left out, as they could not be read: {len(unreadable)} images: "
-                f"{', '.join(unreadable[:_NAMED])}{more}"
-            )
+            rank_zero_warn(left_out(unreadable))
 
     def all(self, paths: Sequence[str]) -> Embedded:
         """Embeddings of those of N image files that can be read; raises as :meth:`batches`."""
@@ -156,9 +149,7 @@ class Embedder:
         return embedded
 
     def _loader(self, paths: Sequence[str]) -> DataLoader[dict[str, Any]]:
-        workers = self.num_workers
-        if workers is None:
-            workers = min(os.cpu_count() or 1, _MOST_WORKERS, len(paths) // _IMAGES_PER_WORKER)
+        workers = workers_for(len(paths)) if self.num_workers is None else self.num_workers
         nowhere = torch.zeros(len(paths), dtype=torch.int64)  # the network does not see cameras
         return DataLoader(
             ImageDataset(paths, nowhere, test_transform(self.model.size), on_error=self.on_error),

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from lightning_reid.data.samples import UNKNOWN, Integers
 from lightning_reid.errors import InputError, require
-from lightning_reid.models.trained import TrainedModel, run_of
+from lightning_reid.models.trained import TrainedModel
+from lightning_reid.run_folder import run_of
 from lightning_reid.search.embedder import Embedded, Embedder, Vectors
 from lightning_reid.search.index import Index, generation_of, is_there, written_generation
 from lightning_reid.search.listing import UNKNOWN_CAMERA, Listing, Source, list_images

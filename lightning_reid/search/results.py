@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_reid.errors import InputError
+from lightning_reid.messages import printable
 from lightning_reid.search.gallery import Match
 from lightning_reid.search.picture import draw_results, size_of
 from lightning_reid.whole_files import write_output
@@ -28,12 +29,12 @@ def print_results(found: Mapping[str, Sequence[Match]]) -> None:
     for query, matches in found.items():
         cameras = any(match.camera for match in matches)
         columns = ("rank", "similarity", *(("camera",) if cameras else ()), "path")
-        table = Table(*columns, title=_printable(query), title_justify="left")
+        table = Table(*columns, title=printable(query), title_justify="left")
         table.columns[-1].overflow = "fold"
         for rank, match in enumerate(matches, 1):
             camera = (match.camera,) if cameras else ()
             cells = (str(rank), f"{match.similarity:.3f}", *camera, match.path)
-            table.add_row(*map(_printable, cells))
+            table.add_row(*map(printable, cells))
         console.print(table)
 
 
@@ -80,8 +81,3 @@ def format_of(picture: Path) -> str:
     if picture.suffix.lower() not in formats:
         raise InputError(f"output {picture} must end in {', '.join(formats)}")
     return formats[picture.suffix.lower()]
-
-
-def _printable(text: str) -> str:
-    """File names that are no UTF-8 cannot be printed as they are."""
-    return text.encode("utf-8", "replace").decode("utf-8")

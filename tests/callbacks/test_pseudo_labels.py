@@ -120,7 +120,7 @@ def test_an_epoch_is_drawn_by_its_own_labels(persons, tmp_path, num_workers):
 def test_labels_may_be_kept_for_several_epochs(persons, tmp_path):
     module, *_ = fit(persons, tmp_path, quarters, callback=PseudoLabelCallback(interval=2))
     assert [epoch for epoch, *_ in module.calls] == [0, 2]
-    with pytest.raises(ValueError, match="interval=0"):
+    with pytest.raises(ValueError, match="interval must be at least 1, not 0"):
         PseudoLabelCallback(interval=0)
 
 
@@ -200,9 +200,25 @@ def test_a_data_module_without_the_protocol_is_named(tmp_path):
         trainer_in(tmp_path, PseudoLabelCallback()).fit(OwnLabels([quarters]), loader)
 
 
+def test_no_callback_can_watch_what_was_computed_from_identities(persons, tmp_path):
+    seen = set()
+
+    class Watching(PseudoLabelCallback):
+        def on_validation_end(self, trainer, pl_module):
+            seen.update(trainer.callback_metrics)
+
+        def on_fit_end(self, trainer, pl_module):
+            seen.update(trainer.callback_metrics)
+
+    _, callback, _ = fit(persons, tmp_path, quarters, callback=Watching())
+    assert "labels/clusters" in seen
+    assert "diagnostics/ari" in callback.history[-1]
+    assert not [name for name in seen if name.startswith("diagnostics/")]
+
+
 def test_identities_are_for_diagnostics_that_can_be_switched_off(persons, tmp_path, monkeypatch):
     _, callback, _ = fit(persons, tmp_path, quarters)
-    assert "diagnostics/ari" in callback.history[0]
+    assert {"diagnostics/ari", "diagnostics/cross_camera_pair_recall"} <= {*callback.history[0]}
 
     def leak(self):
         raise AssertionError("identities were read")

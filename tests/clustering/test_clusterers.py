@@ -88,13 +88,15 @@ def test_settings_as_configs_have_them():
         (CameraDensityClusterer, {"k2_inter": 0}),
         (InfomapClusterer, {"min_similarity": 2}),
         (InfomapClusterer, {"seed": -1}),
+        (DensityClusterer, {"backend": "typo"}),
+        (InfomapClusterer, {"backend": "typo"}),
         (KMeansClusterer, {"num_clusters": 0}),
         (AgglomerativeClusterer, {"images_per_cluster": 0}),
     ],
 )
 def test_impossible_settings_are_refused_at_once(clusterer, setting):
     name = next(iter(setting))
-    with pytest.raises(InputError, match=rf"^{name} must be (at least|from) "):
+    with pytest.raises(InputError, match=rf"^{name} must be (at least|from|one of) "):
         clusterer(**setting)
 
 
@@ -124,6 +126,27 @@ def test_an_own_clusterer_may_leave_gaps_in_its_labels():
     made = cluster_images(Own(), features, cameras, trainer=pl.Trainer(logger=False))
     assert torch.equal(made.hard, torch.arange(300) // 10)
     assert made.statistics["answer"] == 42
+
+
+def test_more_clusters_than_images_are_refused():
+    features, cameras, _ = identities_in_cameras()
+    with pytest.raises(
+        InputError, match="num_clusters=301 is more than the 300 images: lower num_clusters"
+    ):
+        KMeansClusterer(301)(features, cameras)
+
+
+def test_statistics_that_a_clusterer_keeps_stay_its_own():
+    class Sharing(Own):
+        kept = {"answer": 42}  # noqa: RUF012 # of all instances, on purpose
+
+        def cluster(self, features, cameras, neighbors):
+            return Clustering(np.arange(300) // 10, self.kept)
+
+    features, cameras, _ = identities_in_cameras()
+    made = cluster_images(Sharing(), features, cameras)
+    assert Sharing.kept == {"answer": 42}
+    assert set(made.statistics) == {"answer", "seconds/neighbors", "seconds/clustering"}
 
 
 @pytest.mark.parametrize(

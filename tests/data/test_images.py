@@ -68,7 +68,7 @@ def test_a_name_without_camera_is_named(folder, name, message):
 
 
 def test_missing_and_empty_folders_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
+    with pytest.raises(InputError, match="nowhere"):
         parse_market_folder(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=f"no images .* in {tmp_path}"):
         parse_market_folder(tmp_path)

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from lightning_reid.data import LabelSampler, ShardSampler
+from lightning_reid.errors import InputError
 
 GROUPS = torch.tensor([0] * 6 + [1] * 4 + [2] * 2 + [3] + [-1] * 3 + [4] * 9)
 
@@ -93,6 +94,13 @@ def test_errors_name_the_cause():
         sampler(groups=torch.full((3,), -1))
     with pytest.raises(RuntimeError, match="no labels yet"):
         next(iter(LabelSampler(range(3), 4, 4, 1)))
+
+
+@pytest.mark.parametrize("name", ["batch_size", "images_per_group", "num_batches"])
+def test_nothing_to_draw_is_refused_at_once(name):
+    settings = {"batch_size": 4, "images_per_group": 2, "num_batches": 1, name: 0}
+    with pytest.raises(InputError, match=f"^{name} must be at least 1, not 0$"):
+        LabelSampler(range(3), **settings)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_methods import one_line_error
 
 from lightning_reid import Market1501, PseudoLabels, ReIDDataModule, SyntheticPersons
 from lightning_reid.cli import run_command_line
@@ -60,6 +61,47 @@ def test_the_test_set_is_query_then_gallery(ready):
 def test_a_size_that_is_no_height_and_width(size):
     with pytest.raises(InputError, match="size must be height and width in pixels, each at least"):
         market("anywhere", size=size)
+
+
+@pytest.mark.parametrize(
+    ("setting", "allowed"),
+    [
+        ({"batch_size": 0}, "at least 1"),
+        ({"images_per_group": 0}, "at least 1"),
+        ({"batches_per_epoch": 0}, "at least 1"),
+        ({"eval_batch_size": 0}, "at least 1"),
+        ({"num_workers": -1}, "at least 0"),
+        ({"seed": -1}, "at least 0"),
+        ({"val": "train"}, "one of test"),
+    ],
+)
+def test_impossible_settings_are_refused_at_once(setting, allowed):
+    ((name, given),) = setting.items()
+    with pytest.raises(InputError, match=f"^{name} must be {allowed}, not {given!r}$"):
+        market("anywhere", **setting)
+
+
+@pytest.mark.parametrize(
+    ("setting", "allowed"),
+    [
+        ({"num_train_identities": -1}, "from 0 to 9999"),
+        ({"num_test_identities": 9_900}, "from 0 to 9899"),  # beside the usual 100 to train on
+        ({"num_cameras": 1}, "at least 2"),
+        ({"images_per_camera": 0}, "at least 1"),
+        ({"num_distractors": -1}, "at least 0"),
+        ({"drawing_seed": -1}, "at least 0"),
+    ],
+)
+def test_people_that_cannot_be_drawn_are_refused_at_once(setting, allowed):
+    ((name, given),) = setting.items()
+    with pytest.raises(InputError, match=f"^{name} must be {allowed}, not {given}$"):
+        SyntheticPersons("anywhere", **setting)
+
+
+@pytest.mark.parametrize("option", ["batch_size", "eval_batch_size"])
+def test_batches_of_nothing_are_told_in_one_line(option, persons, tmp_path, monkeypatch):
+    message = one_line_error(monkeypatch, persons, tmp_path / "run", f"--data.{option}=0")
+    assert message == f"lightning-reid: {option} must be at least 1, not 0"
 
 
 @pytest.mark.parametrize("size", ["64", "[64]"])
@@ -128,7 +170,7 @@ def test_training_data_alone_is_enough_to_train(persons, tmp_path):
     made = market(tmp_path)
     made.setup("fit")
     assert not made.has_test
-    with pytest.raises(FileNotFoundError, match="query"):
+    with pytest.raises(InputError, match="query"):
         made.setup("test")
 
 

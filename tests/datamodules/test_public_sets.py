@@ -25,6 +25,7 @@ from lightning_reid import (
 from lightning_reid.cli import run_command_line
 from lightning_reid.data import Augmentation, Sample, parse_msmt17_list
 from lightning_reid.datamodules.published import differences
+from lightning_reid.errors import InputError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -228,7 +229,7 @@ def test_veri_takes_another_size(tmp_path):
 def test_missing_folders_and_wrong_names_are_named(tmp_path, kind, folder):
     made = kind(tmp_path)
     assert not made.has_test
-    with pytest.raises(FileNotFoundError, match=folder):
+    with pytest.raises(InputError, match=folder):
         made.setup("fit")
     draw(tmp_path / folder / "car.jpg")
     with pytest.raises(ValueError, match=f"{folder}.*car.jpg"):

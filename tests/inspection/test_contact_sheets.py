@@ -3,8 +3,12 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+from lightning_reid.datamodules import ManifestData
+from lightning_reid.inspection import inspect
 from lightning_reid.inspection.contact_sheet import choose_images, draw_contact_sheet, file_names
+from lightning_reid.inspection.report import write_inspection
 
 
 @given(st.lists(st.integers(0, 4), max_size=300), st.integers(0, 3))
@@ -64,6 +68,25 @@ def test_plain_names_stay_and_others_stay_apart():
     ]
 
 
-def test_a_title_in_any_script_can_be_drawn():
+def test_a_title_is_written_in_its_script_and_as_far_as_it_fits():
     thumbnail = np.zeros((20, 10, 3), dtype=np.uint8)
-    assert draw_contact_sheet("入口 \udcff é", [thumbnail]).size[0] > 100
+    one, other = (np.asarray(draw_contact_sheet(name, [thumbnail])) for name in ("Вход", "Двор"))
+    assert not np.array_equal(one, other)
+    long = np.asarray(draw_contact_sheet("Вход " * 99, [thumbnail]))
+    assert long.shape == one.shape
+    assert (long[:18, -4:] == 255).all()
+
+
+def test_a_camera_in_any_script_has_a_sheet(tmp_path):
+    lines = [f"{folder}/1.png,{folder}" for folder in ("Вход", "入口")]
+    for folder in ("Вход", "入口"):
+        (tmp_path / folder).mkdir()
+        Image.effect_noise((16, 32), 50).save(tmp_path / folder / "1.png")
+    (tmp_path / "list.csv").write_text("\n".join(["path,camera", *lines]), encoding="utf-8")
+    inspection = inspect(ManifestData(tmp_path / "list.csv"), num_workers=0)
+    write_inspection(inspection, tmp_path / "check")
+    for number, (folder, written) in enumerate({"Вход": "Вход", "入口": "#2"}.items()):
+        drawn = np.asarray(Image.open(tmp_path / f"check/pictures/cameras/{folder}.png"))
+        thumbnail = inspection.data.measured.thumbnails[number]
+        expected = np.asarray(draw_contact_sheet(f"{written}: 1 of 1 images", [thumbnail]))
+        np.testing.assert_array_equal(drawn, expected)

@@ -117,7 +117,7 @@ def test_unfit_files(tmp_path):
 
 
 def test_unfit_labels_are_not_saved(tmp_path):
-    with pytest.raises(InputError, match="3 names, 2 local labels and 3 cameras"):
+    with pytest.raises(InputError, match="3 names, 2 local labels and 3 cameras must be equally"):
         save_local_labels(tmp_path / "x.npz", PATHS, [0, 1], [0, 0, 0])
     assert not (tmp_path / "x.npz").exists()
 

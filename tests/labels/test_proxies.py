@@ -25,7 +25,9 @@ def test_all_outliers_and_nothing():
 
 
 def test_lengths_must_agree():
-    with pytest.raises(ValueError, match="labels for"):
+    with pytest.raises(
+        ValueError, match=r"must be \(N,\), equally many, not of shapes \(2,\) and \(1,\)"
+    ):
         split_by_camera([0, 1], [0])
 
 

@@ -138,20 +138,22 @@ def test_self_paced_probability():
     assert self_paced_probability(30, 50) == 1
     values = [self_paced_probability(epoch, 50, "cosine") for epoch in (0, 25, 50)]
     assert values == pytest.approx([1, 0.5 * (1 + np.cos(np.pi / 6)), 0.75])
-    with pytest.raises(ValueError, match="epoch -1 of 5"):
+    with pytest.raises(InputError, match="epoch must be from 0 to 5, not -1"):
         self_paced_probability(-1, 5)
-    with pytest.raises(ValueError, match="epoch 6 of 5"):
+    with pytest.raises(InputError, match="epoch must be from 0 to 5, not 6"):
         self_paced_probability(6, 5, "cosine")
-    with pytest.raises(InputError, match="'constant' or 'cosine', not 'linear'"):
+    with pytest.raises(InputError, match="num_epochs must be at least 1, not 0"):
+        self_paced_probability(0, 0)
+    with pytest.raises(InputError, match="schedule must be one of constant, cosine, not 'linear'"):
         self_paced_probability(0, 5, "linear")
 
 
 def test_bad_input():
     labels, local, cameras, scores = drawn(num_images=9)
-    with pytest.raises(InputError, match="pivot must be 'last' or 'best', not 'first'"):
+    with pytest.raises(InputError, match="pivot must be one of last, best, not 'first'"):
         refine_labels(labels, local, cameras, scores, "first")
     for drop_probability in (-0.1, 1.1, float("nan")):
-        with pytest.raises(InputError, match="drop_probability"):
+        with pytest.raises(InputError, match="drop_probability must be from 0 to 1, not"):
             refine_labels(labels, local, cameras, scores, drop_probability=drop_probability)
     with pytest.raises(ValueError, match="9 global labels, 8 local labels and 9 cameras"):
         refine_labels(labels, local[:8], cameras, scores)

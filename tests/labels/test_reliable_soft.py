@@ -222,9 +222,10 @@ def test_bad_input():
         ({"clusters_per_camera": 0}, "clusters_per_camera must be at least 1"),
         ({"clusters_per_camera": [3, 0]}, "clusters_per_camera must be at least 1"),
         ({"clusters_per_camera": [3]}, "there is a camera 1, counted from 0"),
-        ({"temperature": 0}, "temperature"),
-        ({"center": "median"}, "center must be 'mean' or 'medoid', not 'median'"),
-        ({"select": "all"}, "select must be 'any' or 'own', not 'all'"),
+        ({"temperature": 0}, "temperature must be above 0, not 0"),
+        ({"temperature": float("nan")}, "temperature must be above 0, not nan"),
+        ({"center": "median"}, "center must be one of mean, medoid, not 'median'"),
+        ({"select": "all"}, "select must be one of any, own, not 'all'"),
     ]:
         with pytest.raises(InputError, match=message):
             reliable_soft_labels(features, cameras, **{"num_clusters": 3, **settings})

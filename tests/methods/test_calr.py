@@ -340,6 +340,22 @@ def test_a_camera_without_clusters_does_not_train_on_another(persons, tmp_path):
         train(model, market(persons), tmp_path, 4)
 
 
+@pytest.mark.parametrize(("outliers", "advice"), [(0.9, "raise eps"), (0.1, "lower eps")])
+def test_without_clusters_it_advises_what_the_outliers_tell(outliers, advice, persons, tmp_path):
+    class Blind(Clusterer):
+        coarser, finer = "raise eps", "lower eps"
+
+        def cluster(self, features, cameras, neighbors):
+            found = torch.zeros(len(features), dtype=torch.int64)
+            found[: int(outliers * len(found))] = -1
+            whole = torch.arange(len(features)) % 3
+            return Clustering(whole if (cameras == 0).all() else found, {})
+
+    model = make(Kept, clusterer=GLOBAL, local_clusterer=Blind(), local_epochs=1)
+    with pytest.raises(NoClustersError, match=f"nothing to train on: {advice}"):
+        train(model, market(persons), tmp_path, 4)
+
+
 @pytest.mark.parametrize(
     "setting", [{"min_similarity": 1.5}, {"score_neighbors": 1}, {"pivot": "first"}]
 )

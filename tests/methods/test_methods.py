@@ -4,9 +4,18 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from every_method import METHODS, options_of
-from small_methods import make
+from small_methods import make, one_line_error
 
-from lightning_reid import CAP, O2CAP, Market1501, PseudoLabels
+from lightning_reid import (
+    CALR,
+    CAP,
+    O2CAP,
+    PCSL,
+    Market1501,
+    PseudoLabels,
+    ReliableSoftLabels,
+    Supervised,
+)
 from lightning_reid.callbacks import PseudoLabelCallback
 from lightning_reid.clustering import (
     AgglomerativeClusterer,
@@ -330,6 +339,70 @@ def test_a_batch_with_an_outlier_is_refused():
     assert model.targets(torch.tensor([0, 3])).tolist() == [0, 1]
     with pytest.raises(InputError, match="must leave out images"):
         model.targets(torch.tensor([0, 4]))
+
+
+@pytest.mark.parametrize(
+    ("setting", "allowed"),
+    [
+        ({"dropout": 1.5}, "from 0 to 1"),
+        ({"learning_rate": -0.1}, "at least 0"),
+        ({"weight_decay": -0.1}, "at least 0"),
+        ({"warmup_epochs": -1}, "at least 0"),
+        ({"gamma": -0.1}, "at least 0"),
+    ],
+)
+@pytest.mark.parametrize("cls", METHODS)
+def test_every_method_refuses_impossible_settings_at_once(cls, setting, allowed):
+    ((name, given),) = setting.items()
+    with pytest.raises(InputError, match=f"^{name} must be {allowed}, not {given}$"):
+        make(cls, **setting)
+
+
+def test_milestones_count_from_the_first_epoch():
+    with pytest.raises(InputError, match="the smallest of milestones must be at least 0, not -3"):
+        make(O2CAP, milestones=(20, -3))
+    assert make(O2CAP, milestones=()).learning_rate_factor(99) == 1
+
+
+@pytest.mark.parametrize(
+    ("cls", "setting", "allowed"),
+    [
+        *((cls, {"temperature": 0.0}, "above 0") for cls in (CAP, O2CAP, CALR)),
+        *((cls, {"momentum": 1.2}, "from 0 to 1") for cls in (CAP, O2CAP, CALR)),
+        *((cls, {"num_negatives": 0}, "at least 1") for cls in (CAP, O2CAP)),
+        (CAP, {"inter_camera_epoch": -1}, "at least 0"),
+        (CAP, {"inter_camera_weight": -0.5}, "at least 0"),
+        (O2CAP, {"num_positives": 0}, "at least 1"),
+        (O2CAP, {"balance": 1.15}, "from 0 to 1"),
+        (O2CAP, {"offline_weight": -0.5}, "at least 0"),
+        (O2CAP, {"online_weight": -0.5}, "at least 0"),
+        (CALR, {"local_images_per_group": 0}, "at least 1"),
+        (CALR, {"score_neighbors": 1}, "at least 2"),
+        (CALR, {"weight_epoch": -1}, "at least 0"),
+        (CALR, {"align_epochs": -1}, "at least 0"),
+        (CALR, {"align_weight": -0.5}, "at least 0"),
+        (CALR, {"seed": -1}, "at least 0"),
+        (PCSL, {"bandwidth": 0.0}, "above 0"),
+        (PCSL, {"soft_epoch": -1}, "at least 0"),
+        (PCSL, {"margin": -0.5}, "at least 0"),
+        (PCSL, {"soft_weight": -0.5}, "at least 0"),
+        (PCSL, {"soft_triplet_weight": -0.5}, "at least 0"),
+        (ReliableSoftLabels, {"clusters_per_camera": 0}, "at least 1"),
+        (ReliableSoftLabels, {"label_temperature": 0.0}, "above 0"),
+        (Supervised, {"label_smoothing": 1.5}, "from 0 to 1"),
+        (Supervised, {"margin": -0.5}, "at least 0"),
+        (Supervised, {"triplet_weight": -0.5}, "at least 0"),
+    ],
+)
+def test_a_method_refuses_its_own_impossible_settings_at_once(cls, setting, allowed):
+    ((name, given),) = setting.items()
+    with pytest.raises(InputError, match=f"^{name} must be {allowed}, not {given}$"):
+        make(cls, **setting)
+
+
+def test_a_setting_out_of_its_range_is_told_in_one_line(persons, tmp_path, monkeypatch):
+    message = one_line_error(monkeypatch, persons, tmp_path / "run", "--model.temperature=0")
+    assert message == "lightning-reid: temperature must be above 0, not 0.0"
 
 
 def test_o2cap_associates_by_what_it_clusters_by():

@@ -165,3 +165,5 @@ def test_identities_have_to_be_known(persons, tmp_path, monkeypatch):
     options = [*FIT, "--data=small_methods.Unlabelled"]
     message = one_line_error(monkeypatch, persons, tmp_path / "run", *options)
     assert "have no identities, which this method needs" in message
+    with pytest.raises(InputError, match="Supervised needs the identities"):
+        make(Supervised).label(torch.eye(2), torch.zeros(2), epoch=0)

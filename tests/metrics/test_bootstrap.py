@@ -54,8 +54,13 @@ def test_nothing_has_no_interval():
 
 
 @pytest.mark.parametrize(
-    "options", [{"confidence": 1.2}, {"num_resamples": 0}, {"groups": [1, 2, 3]}]
+    ("options", "message"),
+    [
+        ({"confidence": 1.2}, "confidence must be from 0 to 1, not 1.2"),
+        ({"num_resamples": 0}, "num_resamples must be at least 1, not 0"),
+        ({"groups": [1, 2, 3]}, "2 values and 3 groups: each value needs its group"),
+    ],
 )
-def test_bad_input(options):
-    with pytest.raises(InputError):
+def test_bad_input(options, message):
+    with pytest.raises(InputError, match=message):
         bootstrap_interval([0.5, 0.7], **options)

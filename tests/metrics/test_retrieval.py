@@ -216,7 +216,7 @@ def spoilt(value):
         ({"gallery_cameras": [[1], [1]]}, r"2 identities, \(2, 1\) cameras"),
         ({"gallery": torch.ones(2, 3)}, "differ"),
         ({"query": torch.ones(4)}, r"query \(Q, D\)"),
-        ({"ranks": (0,)}, "ranks count from 1"),
+        ({"ranks": (5, 0)}, "the smallest rank must be at least 1, not 0"),
         ({"gallery": spoilt(float("nan"))}, "1 gallery embeddings hold NaN .* row 1"),
         ({"gallery": spoilt(float("inf"))}, "1 gallery embeddings hold NaN .* row 1"),
         ({"gallery": spoilt(1e30)}, "1 gallery embeddings are too long for float32.* row 1"),

@@ -9,6 +9,7 @@ import torch
 import torchvision
 from torch import nn
 
+from lightning_reid.errors import InputError, MissingPackageError
 from lightning_reid.models import EmbeddingNetwork, build_backbone
 from lightning_reid.models.backbones import Backbone
 from lightning_reid.models.torchvision_trunks import build_torchvision_trunk
@@ -158,7 +159,7 @@ def test_an_unknown_timm_name_is_answered_with_close_ones():
 
 def test_timm_missing_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ImportError, match=r'pip install "lightning-reid\[timm\]"'):
+    with pytest.raises(MissingPackageError, match=r'pip install "lightning-reid\[timm\]"'):
         build_backbone("timm/resnet18", None)
 
 
@@ -168,7 +169,7 @@ def test_timm_is_not_imported_before_it_is_used():
 
 
 def test_last_stride_other_than_1_or_2():
-    with pytest.raises(ValueError, match="last_stride must be 1 or 2, got 3"):
+    with pytest.raises(InputError, match="last_stride must be 1 or 2, not 3"):
         build_backbone("resnet18", None, last_stride=3)
 
 
@@ -198,7 +199,7 @@ def test_own_module_declares_its_features():
 
 
 def test_own_module_that_is_no_backbone():
-    with pytest.raises(ValueError, match=r"Linear cannot be used as a backbone.*256x128"):
+    with pytest.raises(InputError, match=r"Linear cannot be used as a backbone.*256x128"):
         build_backbone(nn.Linear(4, 4), None)
     with pytest.raises(ValueError, match=r"Flatten cannot be used.*instead of"):
         build_backbone(nn.Flatten(2), None)

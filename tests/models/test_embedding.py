@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from lightning_reid.errors import InputError
 from lightning_reid.models import EmbeddingNetwork, GeneralizedMeanPool
 from lightning_reid.models.pooling import build_pool
 
@@ -87,5 +88,5 @@ def test_generalized_mean_learns_its_exponent_even_on_an_empty_map():
 
 
 def test_unknown_pooling():
-    with pytest.raises(ValueError, match="unknown pooling 'max': use 'avg' or 'gem'"):
+    with pytest.raises(InputError, match="pooling must be one of avg, gem, not 'max'"):
         EmbeddingNetwork("resnet18", None, pooling="max")

@@ -5,6 +5,7 @@ import torch
 import torchvision
 from torch.nn.functional import interpolate
 
+from lightning_reid.errors import InputError
 from lightning_reid.models.vision_transformer import VisionTransformerTrunk, resize_positions
 
 
@@ -29,7 +30,7 @@ def test_rectangles(size):
 
 
 def test_a_size_not_divisible_by_the_patch():
-    with pytest.raises(ValueError, match=r"30x16 pixels.*patches of 8x8.*divisible by 8"):
+    with pytest.raises(InputError, match=r"30x16 pixels.*patches of 8x8.*divisible by 8"):
         VisionTransformerTrunk(small_transformer())(torch.rand(1, 3, 30, 16))
 
 

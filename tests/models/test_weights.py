@@ -1,6 +1,7 @@
 """Weights from every layout people have, and what is said about those that do not fit."""
 
 import logging
+import sys
 from argparse import Namespace
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 import torchvision
 from torch import nn
 
+from lightning_reid.errors import MissingPackageError
 from lightning_reid.models import EmbeddingNetwork, LoadReport, build_backbone, load_weights
 from lightning_reid.models.checkpoint_files import find_state_dicts, is_checkpoint_path
 from lightning_reid.models.torchvision_trunks import build_torchvision_trunk
@@ -143,6 +145,14 @@ def test_safetensors(resnet, tmp_path):
         load_weights(trunk, file, "resnet18")
 
 
+def test_safetensors_missing_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    file = tmp_path / "weights.safetensors"
+    file.touch()
+    with pytest.raises(MissingPackageError, match=r"weights\.safetensors needs .*pip install"):
+        build_backbone("resnet18", file)
+
+
 def test_names_of_older_torchvision_files(tmp_path):
     trunk = build_torchvision_trunk("densenet121")
     old = {
@@ -207,7 +217,7 @@ def test_long_lists_are_cut_in_print():
     report = LoadReport("a.pth", ("x",), (), tuple(f"head.{i}" for i in range(8)), ())
     assert str(report) == (
         "weights from a.pth: 1 tensors loaded\n"
-        "  not used (8): head.0, head.1, head.2, head.3, head.4, and 3 more"
+        "  not used (8): head.0, head.1, head.2, head.3, head.4 and 3 more"
     )
 
 

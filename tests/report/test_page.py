@@ -18,6 +18,7 @@ from lightning_reid.report.tables import (
     read_retrieval,
     read_table,
     write_epoch,
+    write_labels,
     write_retrieval,
     write_table,
 )
@@ -104,6 +105,15 @@ def test_numbers_are_there_as_people_read_them(page):
     assert "num_valid_queries" in page.texts
     assert "mAP_low" not in page.text
     assert "not tested" not in page.text
+
+
+def test_it_gives_the_advice_of_the_method(tmp_path):
+    record(coarser="lower num_clusters").write(tmp_path)
+    write_labels(tmp_path, [{"epoch": 0.0, "labels/clusters": 9.0, "labels/outlier_share": 0.9}])
+    assert (
+        "Bad sign: 90 % of the images are outliers: lower num_clusters."
+        in Read(write_page(tmp_path)).texts
+    )
 
 
 def test_it_tells_how_to_run_it_again(tmp_path):

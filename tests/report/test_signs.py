@@ -2,8 +2,9 @@
 
 import pytest
 
-from lightning_reid.report.signs import sentences, signs_of
+from lightning_reid.report.signs import Advice, sentences, signs_of
 
+ADVICE = Advice(coarser="raise eps", finer="lower eps")
 SOUND = {
     "clusters": 700.0,
     "outlier_share": 0.5,
@@ -21,7 +22,7 @@ def told(kind, first=None, **changes):
         {name if name == "epoch" else f"labels/{name}": value for name, value in each.items()}
         for each in (first, last)
     )
-    return sentences(signs_of(first, last), kind)
+    return sentences(signs_of(first, last, ADVICE), kind)
 
 
 def test_labels_between_good_and_bad():
@@ -32,9 +33,8 @@ def test_labels_between_good_and_bad():
 @pytest.mark.parametrize(
     ("name", "bad", "sound", "advice"),
     [
-        ("clusters", 2.0, 3.0, "lower clusterer.eps"),
-        ("clusters", 2000.0, 1999.0, "raise clusterer.eps"),
-        ("outlier_share", 0.81, 0.8, "raise clusterer.eps or lower clusterer.min_samples"),
+        ("clusters", 2.0, 3.0, "same person; lower eps"),
+        ("outlier_share", 0.81, 0.8, "outliers: raise eps"),
         ("cross_camera_share", 0.04, 0.05, "try normalize_cameras"),
         ("silhouette", 0.14, 0.16, "fell from 0.20 to 0.14"),
         ("stability", 0.49, 0.5, "keep jumping"),
@@ -82,5 +82,5 @@ def test_labels_may_change_at_first():
 
 
 def test_what_is_not_known_is_not_judged():
-    assert signs_of({}, {}) == []
+    assert signs_of({}, {}, ADVICE) == []
     assert told("bad", first={"silhouette": float("nan")}, stability=float("nan")) == []

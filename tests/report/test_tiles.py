@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from lightning_reid.report.lettering import font_of, shortened, writable
-from lightning_reid.report.tiles import Row, Tile, draw_rows
+from lightning_reid.report.tiles import Row, Tile, draw_rows, size_of_rows
 
 
 def coloured(image, colour):
@@ -36,6 +36,22 @@ def test_wide_images_make_wide_tiles():
         for size in ((128, 128), (64, 128))
     )
     assert wide - narrow == 2 * 72
+
+
+def test_captions_of_several_lines_stand_above_their_images():
+    blue = Image.new("RGB", (64, 128), (0, 0, 255))
+    one, two = (draw_rows([Row("", [Tile(blue, text), Tile(blue)])]) for text in ("1", "1\n2"))
+    line = two.height - one.height
+    assert line > 0
+    assert coloured(two, (0, 0, 255)) == 2 * 72 * 144
+    np.testing.assert_array_equal(np.asarray(two)[40 + line :], np.asarray(one)[40:])
+
+
+def test_the_size_is_known_before_an_image_is_read(tmp_path):
+    rows = [Row("", [Tile(str(tmp_path / "missing.png"), "1\n2"), None]), Row("", [None] * 3)]
+    assert draw_rows(rows, 96).size == size_of_rows(rows, 96)
+    wide = Tile(Image.new("RGB", (300, 100), (0, 0, 255)))
+    assert coloured(draw_rows([Row("", [wide])], 96), (0, 0, 255)) == 96 * 32
 
 
 def test_names_in_scripts_of_the_font_are_written_as_they_are():

@@ -15,6 +15,7 @@ from PIL import Image
 from lightning_reid.cli import main, run_command_line
 from lightning_reid.errors import InputError
 from lightning_reid.search import Match
+from lightning_reid.search.picture import draw_results, size_of
 from lightning_reid.search.results import write_results
 
 
@@ -237,7 +238,7 @@ def test_a_read_only_run_folder(model, crops, query, tmp_path):
     assert not (model.parents[1] / "search").exists()
 
 
-@pytest.mark.parametrize(("name", "queries"), [("results.jpg", 331), ("results.webp", 83)])
+@pytest.mark.parametrize(("name", "queries"), [("results.jpg", 307), ("results.webp", 77)])
 def test_a_picture_that_is_too_large_for_its_format(query, tmp_path, name, queries):
     matches = [Match(str(query), 1.0, "2")]
     found = {str(tmp_path / f"{i}.jpg"): matches for i in range(queries)}
@@ -247,4 +248,17 @@ def test_a_picture_that_is_too_large_for_its_format(query, tmp_path, name, queri
     assert len(rows_of(tmp_path / "results.csv")) == queries
     found.popitem()
     write_results(found, tmp_path / name)
-    assert Image.open(tmp_path / name).height == 6 + (queries - 1) * 198
+    one, all_others = dict(list(found.items())[:1]), Image.open(tmp_path / name)
+    assert all_others.size == size_of(found)
+    assert all_others.width == size_of(one)[0]
+
+
+def test_results_name_queries_and_cameras_in_their_script(query, tmp_path):
+    def drawn(camera, name="1.jpg"):
+        image = shutil.copy(query, tmp_path / name)
+        return np.asarray(draw_results({str(image): [Match(str(query), 1.0, camera)]}))
+
+    assert not np.array_equal(drawn("Вход"), drawn("Двор"))
+    assert not np.array_equal(drawn("Вход", "Анна.jpg"), drawn("Вход", "Юля.jpg"))
+    assert np.array_equal(drawn("入口"), drawn("#1"))  # a script that the font has no letters for
+    assert np.array_equal(drawn("\udcff"), drawn("#1"))

@@ -65,7 +65,9 @@ def _by_group(column: Tensor, groups: Values | None) -> tuple[Tensor, Tensor]:
         return column, torch.ones_like(column)
     numbers = as_tensor(groups, "groups").cpu().flatten()
     if len(numbers) != len(column):
-        raise InputError(f"{len(column)} values, {len(numbers)} groups")
+        raise InputError(
+            f"there are {len(column)} values and {len(numbers)} groups: each value needs its group"
+        )
     group = torch.unique(numbers, return_inverse=True)[1]
     return torch.bincount(group, weights=column), torch.bincount(group).double()
 

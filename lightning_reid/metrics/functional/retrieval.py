@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from lightning_reid.errors import InputError, require_one_of
+from lightning_reid.errors import require, require_one_of
 from lightning_reid.metrics.functional.counted import Counted, counted_blocks
 from lightning_reid.metrics.functional.counting import at_or_before
 from lightning_reid.metrics.functional.distances import Distances, EuclideanDistances
@@ -104,8 +104,7 @@ def retrieval_metrics(
         >>> retrieval_metrics(q, g, [7, 8], [7, 8, 8], [0, 0], [1, 1, 0], ranks=(1,))
         {'mAP': 1.0, 'mINP': 1.0, 'rank1': 1.0, 'num_valid_queries': 2.0}
     """
-    if min(ranks, default=1) < 1:
-        raise InputError(f"ranks count from 1, got {tuple(ranks)}")
+    require("the smallest rank", min(ranks, default=1), 1)
     require_one_of("protocol", protocol, PROTOCOLS)
     sides = checked_images(query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras)
     distances = distances_between(*sides, rerank)
