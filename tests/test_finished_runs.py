@@ -5,6 +5,7 @@ import csv
 import pytest
 from command_line import EASY_CLUSTERS, arguments, run
 from forked_commands import run_forked
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from whole_runs import lines, read
 
 from lightning_reid.errors import InputError
@@ -49,7 +50,7 @@ def test_killed_after_its_last_epoch(options, persons, tmp_path):
     assert lines(tmp_path / "whole") == expected
 
 
-def test_rates_are_logged_once_for_each_step(persons, tmp_path):
+def test_every_step_is_logged_once(persons, tmp_path):
     options = [
         "--trainer.callbacks+=LearningRateMonitor",
         "--trainer.callbacks.logging_interval=step",
@@ -60,6 +61,9 @@ def test_rates_are_logged_once_for_each_step(persons, tmp_path):
     assert fit(persons, tmp_path / "run", *options, "--ckpt_path=last").status == 0
     told = [line["step"] for line in lines(tmp_path / "run") if "lr-Adam" in line]
     assert told == [str(step) for step in range(6)]
+    points = EventAccumulator(str(tmp_path / "run"))
+    points.Reload()
+    assert [point.step for point in points.Scalars("train/loss")] == [*range(6)]
 
 
 def test_a_run_that_was_stopped_early_is_not_trained_on(persons, tmp_path):
