@@ -113,7 +113,7 @@ class ContinuedWriter(ExperimentWriter):
         """See :meth:`ContinuedCSVLogger.forget`."""
         rows = self._read()[1]
         kept = [
-            row for row in rows if _epoch(row, epoch) < epoch or _step(row) < step or _is_test(row)
+            row for row in rows if _epoch(row, epoch) < epoch or _step(row) < step or _tested(row)
         ]
         if len(kept) < len(rows):
             self._rewrite(kept)
@@ -165,11 +165,8 @@ def _step(row: Mapping[str, Any]) -> float:
     return float(row.get("step") or 0)
 
 
-def _is_test(row: Mapping[str, Any]) -> bool:
-    return bool(_tested(row))
-
-
 def _tested(row: Mapping[str, Any]) -> frozenset[str]:
+    """Measures of a test; none for what is no test."""
     return frozenset(
         name for name, value in row.items() if name.startswith("test/") and value not in (None, "")
     )
