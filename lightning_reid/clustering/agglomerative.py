@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_reid.clustering.numbering import number_by_first
-from lightning_reid.clustering.resources import require_memory
+from lightning_reid.resources import require_memory
 
 _BYTES_PER_PAIR = 16  # its distance, and the copy that linkage works on
 

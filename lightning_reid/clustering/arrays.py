@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_reid.clustering.resources import require_memory
+from lightning_reid.resources import require_memory
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
 """A NumPy array or a torch tensor; the result is of the kind that came in."""

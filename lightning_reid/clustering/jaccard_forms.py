@@ -11,8 +11,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from lightning_reid.clustering.graph import JaccardGraph
 
-from lightning_reid.clustering.resources import require_memory
 from lightning_reid.clustering.sparse_rows import Rows, Sets
+from lightning_reid.resources import require_memory
 
 Backend = Literal["auto", "compiled", "torch"]
 Layout = Literal["scipy", "torch"]

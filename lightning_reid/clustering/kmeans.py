@@ -10,8 +10,8 @@ from torch import Tensor
 from lightning_reid.clustering.arrays import Array, feature_rows, same_kind
 from lightning_reid.clustering.precision import full_precision
 from lightning_reid.clustering.progress import shown
-from lightning_reid.clustering.resources import require_memory
 from lightning_reid.errors import InputError
+from lightning_reid.resources import require_memory
 
 _DRAWN = 64  # candidates for a first centre per pass over the images
 _KEPT = 8  # centres kept of them

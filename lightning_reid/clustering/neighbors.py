@@ -12,8 +12,8 @@ from lightning_reid.clustering.candidates import Search, compiled_candidates, te
 from lightning_reid.clustering.duplicates import Piles, find_piles
 from lightning_reid.clustering.precision import fast_type, product_seconds
 from lightning_reid.clustering.ranking import rank, rank_directly, unpack
-from lightning_reid.clustering.resources import announce, require_memory
 from lightning_reid.clustering.rounding import Frame
+from lightning_reid.resources import announce, require_memory
 
 Backend = Literal["auto", "compiled", "torch", "faiss", "ivf", "hnsw"]
 

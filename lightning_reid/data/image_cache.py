@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from lightning_reid.clustering.resources import require_memory
 from lightning_reid.data.transforms import resize
+from lightning_reid.resources import require_memory
 
 _SHARE = 0.8  # of the free memory
 

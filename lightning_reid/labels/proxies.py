@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lightning_reid.losses.indices import checked_indices
+from lightning_reid.indices import checked_indices
 
 OUTLIER = -1
 

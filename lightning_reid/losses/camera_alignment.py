@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from lightning_reid.losses.indices import NOTHING_IGNORED, checked_indices
+from lightning_reid.indices import NOTHING_IGNORED, checked_indices
 
 
 def camera_entropy_weights(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import nll_loss
 
-from lightning_reid.losses.indices import NOTHING_IGNORED, checked_indices
+from lightning_reid.indices import NOTHING_IGNORED, checked_indices
 
 
 def camera_log_softmax(logits: Tensor, person_cameras: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from lightning_reid.losses.indices import checked_indices
+from lightning_reid.indices import checked_indices
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lightning_reid.losses.indices import checked_indices
+from lightning_reid.indices import checked_indices
 
 _NEVER = float("-inf")
 

@@ -185,7 +185,7 @@ def test_an_approximate_search_tells_its_recall():
 
 
 def test_too_much_memory_is_refused_before_it_runs(monkeypatch):
-    resources = importlib.import_module("lightning_reid.clustering.resources")
+    resources = importlib.import_module("lightning_reid.resources")
     monkeypatch.setattr(resources, "available_memory", lambda device: 10**6)
     features, cameras, _ = identities_in_cameras()
     for clusterer in (DensityClusterer(), InfomapClusterer(), AgglomerativeClusterer()):
