@@ -2,7 +2,7 @@ import psutil
 import pytest
 import torch
 
-from lightning_reid.clustering import resources
+from lightning_reid import resources
 from lightning_reid.errors import InputError
 
 CPU = torch.device("cpu")
