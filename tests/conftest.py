@@ -1,5 +1,6 @@
 """What many tests need: the project's reference data where present, and a few drawn people."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -32,6 +33,13 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heard_logs():
+    """What Lightning logs reaches ``caplog``, whoever imported it first."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning"):
+        logging.getLogger(name).propagate = True
 
 
 @pytest.fixture(scope="session")

