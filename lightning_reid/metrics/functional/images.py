@@ -85,7 +85,14 @@ def checked_images(
 
 def squared_norms(rows: Tensor) -> Tensor:
     """Squared lengths ``(N,)`` of rows ``(N, D)``, without the squares of them all."""
-    return torch.cat([part.square().sum(dim=1) for part in torch.split(rows, _BLOCK_ROWS)])
+    rows, norms = rows.detach(), rows.new_empty(len(rows))
+    # in one place: of squares by themselves glibc may leave the memory of them all in use
+    room = rows.new_empty(min(_BLOCK_ROWS, len(rows)), rows.shape[1])
+    parts = zip(torch.split(rows, _BLOCK_ROWS), torch.split(norms, _BLOCK_ROWS), strict=True)
+    for part, own in parts:
+        squares = torch.square(part, out=room[: len(part)])
+        torch.sum(squares, dim=1, out=own)
+    return norms
 
 
 def _side(name: str, embeddings: Tensor, ids: Values, cameras: Values) -> Images:
