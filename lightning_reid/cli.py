@@ -151,8 +151,10 @@ class ReIDCLI(LightningCLI):
         if given not in (None, True):
             return [*own, *(given if isinstance(given, list) else [given])]
         if self.subcommand == "fit":
-            # of what is repeated, the first points are forgotten
-            repeated = {"purge_step": self.steps_before} if self.folder.checkpoint else {}
+            # of what is repeated, the first points are forgotten; a run that was tested has ended
+            ended = "trained" in read_retrieval(self.folder.path)
+            goes_on = self.folder.checkpoint is not None and not ended
+            repeated = {"purge_step": self.steps_before} if goes_on else {}
             return [*own, TensorBoardLogger(path, name="", version="", **repeated)]
         return own
 
@@ -160,7 +162,8 @@ class ReIDCLI(LightningCLI):
         """Before anything of the run is touched."""
         given = self._get(self.config_init, "trainer")
         wanted, done = given["max_epochs"], checkpoint["epoch"] + 1
-        callbacks = given["callbacks"] if isinstance(given["callbacks"], list) else []
+        callbacks = given["callbacks"] or []
+        callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
         if any(isinstance(callback, StochasticWeightAveraging) for callback in callbacks):
             done -= 1  # it takes an epoch more than it is given
         if self.subcommand == "fit" and wanted is not None and 0 <= wanted < done:
@@ -228,17 +231,18 @@ class ReIDCLI(LightningCLI):
         trainer = self.trainer
         if not self.folder.checkpoint or trainer.global_step > self.steps_before:
             return
-        epochs, steps = trainer.current_epoch, trainer.global_step
-        by_steps = 0 <= trainer.max_steps <= steps
-        has, more = (
-            (f"{steps} steps", f"--trainer.max_steps {2 * steps}")
-            if by_steps
-            else (f"{epochs} epochs", f"--trainer.max_epochs {2 * epochs}")
-        )
-        rank_zero_warn(
-            f"nothing was trained: {self.folder.checkpoint} has all {has} that were asked for. To "
-            f"train on, ask for more, such as {more}"
-        )
+        nothing = f"nothing was trained: {self.folder.checkpoint}"
+        for limit, unit, done in (
+            ("max_steps", "steps", trainer.global_step),
+            ("max_epochs", "epochs", trainer.current_epoch),
+        ):
+            if 0 <= (getattr(trainer, limit) or -1) <= done:
+                rank_zero_warn(
+                    f"{nothing} has all {done} {unit} that were asked for. To train on, ask for "
+                    f"more, such as --trainer.{limit} {2 * done}"
+                )
+                return
+        rank_zero_warn(f"{nothing} is of a run that was ended early")
 
     def _evaluates(self) -> bool:
         wanted = self._get(self.config_init, "evaluate") and not self.trainer.fast_dev_run  # type: ignore[attr-defined]

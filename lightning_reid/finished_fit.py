@@ -5,6 +5,7 @@ from __future__ import annotations
 from lightning_reid.lightning import (
     EarlyStopping,
     FitLoop,
+    ModelCheckpoint,
     StochasticWeightAveraging,
     pl,
     rank_zero_info,
@@ -27,29 +28,36 @@ class EndingFitLoop(FitLoop):
         trainer.fit_loop.epoch_loop = before.epoch_loop
 
     def run(self) -> None:
-        """Train; if there is nothing left to train, only end."""
+        """Train; if there is nothing left to train, only begin and end."""
         self.setup_data()
         if self.epoch_loop.global_step:
-            self._stop_again()
+            stopped = self._stopped_early()
+            self.trainer.should_stop |= stopped
             if self.skip:
-                # the checkpoint was written just before the epoch was counted
-                progress = self.epoch_progress.current
-                progress.completed = progress.processed  # type: ignore[attr-defined]
-                if not self._averages_already():
-                    self.on_run_end()
+                if stopped:
+                    rank_zero_info("EarlyStopping ended this run: leave it out to train on")
+                self._only_end()
                 return
         super().run()
 
-    def _averages_already(self) -> bool:
-        """SWA has put the mean into the network an epoch ago, and needs that epoch to end."""
-        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
-        return any(isinstance(callback, StochasticWeightAveraging) for callback in callbacks)
+    def _stopped_early(self) -> bool:
+        return any(
+            isinstance(callback, EarlyStopping)
+            and (callback.stopped_epoch > 0 or callback.stopping_reason.value > 0)
+            for callback in self.trainer.callbacks  # type: ignore[attr-defined]
+        )
 
-    def _stop_again(self) -> None:
+    def _only_end(self) -> None:
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, EarlyStopping) and callback.stopped_epoch:
-                self.trainer.should_stop = True
-                rank_zero_info(
-                    f"EarlyStopping ended this run after epoch {callback.stopped_epoch}: leave it "
-                    "out to train on"
-                )
+            if isinstance(callback, StochasticWeightAveraging):
+                # what its last epoch would have noted
+                callback._accumulate_grad_batches = self.trainer.accumulate_grad_batches
+            if isinstance(callback, ModelCheckpoint):
+                # there is nothing new to save
+                callback._last_checkpoint_saved = str(self.trainer.ckpt_path)
+        # callbacks may need in the end what they prepare in the beginning
+        self.on_run_start()
+        # the checkpoint was written just before the epoch was counted
+        progress = self.epoch_progress.current
+        progress.completed = progress.processed  # type: ignore[attr-defined]
+        self.on_run_end()

@@ -66,6 +66,9 @@ class RepeatedEpochs(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The checkpoint has told by now which epoch is next."""
         step = trainer.fit_loop.epoch_loop._batches_that_stepped  # the one that loggers are told
+        if len(trainer.optimizers) == 1:
+            # within an epoch Lightning corrects it later
+            step = max(step, trainer.global_step)
         for logger in trainer.loggers:
             if isinstance(logger, ContinuedCSVLogger) and step:
                 logger.forget(trainer.current_epoch, step)

@@ -5,9 +5,12 @@ import csv
 import pytest
 from command_line import EASY_CLUSTERS, arguments, run
 from forked_commands import run_forked
+from small_methods import make, market, train
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from whole_runs import lines, read
 
+from lightning_reid import O2CAP
+from lightning_reid.clustering import KMeansClusterer
 from lightning_reid.errors import InputError
 
 DONE = "after the checkpoint is in place"
@@ -33,8 +36,9 @@ def killed_and_ended(root, folder, epochs, *options):
         ["--trainer.callbacks+=EMAWeightAveraging", "--trainer.callbacks.decay=0.5"],
         ["--trainer.max_steps=6", "--trainer.max_epochs=9"],
         ["--trainer.callbacks+=LearningRateMonitor"],
+        ["--trainer.callbacks+=TQDMProgressBar", "--trainer.enable_progress_bar=true"],
     ],
-    ids=["weight averaging", "steps", "rates"],
+    ids=["weight averaging", "steps", "rates", "bar"],
 )
 def test_killed_after_its_last_epoch(options, persons, tmp_path):
     assert fit(persons, tmp_path / "whole", *options).status == 0
@@ -81,6 +85,7 @@ def test_a_run_that_was_stopped_early_is_not_trained_on(persons, tmp_path):
     again = fit(persons, tmp_path / "run", *options, "--ckpt_path=last")
     assert again.status == 0, again.output
     assert "EarlyStopping ended this run" in again.output
+    assert "ask for more" not in again.output
     assert read(tmp_path / "run")["global_step"] == before
 
 
@@ -111,6 +116,34 @@ def test_settings_of_the_optimizer_hold_where_a_run_goes_on(persons, tmp_path):
     more = ["--trainer.max_epochs=4", "--model.optimizer=sgd", "--ckpt_path=last"]
     with pytest.raises(InputError, match="was not made with optimizer=sgd"):
         run("fit", persons, folder, *short, *more)
+
+
+def test_a_checkpoint_within_an_epoch(persons, tmp_path):
+    folder = tmp_path / "run"
+    every = ["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.every_n_train_steps=2"]
+    every += [f"--trainer.callbacks.dirpath={folder}/steps", "--trainer.callbacks.save_top_k=-1"]
+    assert fit(persons, folder, *every).status == 0
+    expected = [line["step"] for line in lines(folder) if "train/loss" in line]
+    (file,) = (folder / "steps").glob("*step=4.ckpt")
+    (folder / "checkpoints" / "last.ckpt").write_bytes(file.read_bytes())
+    ended = fit(persons, folder, *every, "--ckpt_path=last")
+    assert ended.status == 0, ended.output
+    assert [line["step"] for line in lines(folder) if "train/loss" in line] == expected
+
+
+def test_what_a_subclass_does_with_the_optimizer_holds(persons, tmp_path):
+    class Own(O2CAP):
+        def configure_optimizers(self):
+            made = super().configure_optimizers()
+            made["optimizer"].param_groups[0].update(weight_decay=0.125, name="all")
+            return made
+
+    for epochs, checkpoint in ((1, None), (2, tmp_path / "1.ckpt")):
+        module = make(Own, clusterer=KMeansClusterer(num_clusters=4))
+        runner = train(module, market(persons), tmp_path, epochs, checkpoint=checkpoint)
+        group = runner.optimizers[0].param_groups[0]
+        assert (group["weight_decay"], group["name"]) == (0.125, "all")
+        runner.save_checkpoint(tmp_path / f"{epochs}.ckpt")
 
 
 def test_a_page_shows_no_results_of_another_run(persons, tmp_path):

@@ -60,17 +60,16 @@ class Page(EpochWatcher):
         self._begin(trainer, pl_module)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget what a run that goes on is about to change: its epochs and its last test."""
-        folder = _folder(trainer)
-        if self.record is None or folder is None or not trainer.ckpt_path:
-            return
-        self.record = replace(self.record, epochs_done=trainer.current_epoch)
-        if trainer.is_global_zero:
-            forget_trained(folder)
+        """Count the epochs of the checkpoint, which may be an older one."""
+        if self.record is not None and trainer.ckpt_path:
+            self.record = replace(self.record, epochs_done=trainer.current_epoch)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the epochs before, with all that was drawn at their end, and the new labels."""
         super().on_train_epoch_start(trainer, pl_module)
+        folder = _folder(trainer)
+        if trainer.is_global_zero and folder is not None:
+            forget_trained(folder)
         self._write(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

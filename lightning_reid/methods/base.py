@@ -126,7 +126,7 @@ class ReIDModule(pl.LightningModule, ABC):
         self.labels: PseudoLabels | None = None
         self._clusterers: list[Clusterer] = []
         self._images: Tensor | None = None
-        self._given: list[dict[str, Any]] = []  # settings of the optimizer, by group
+        self._given: list[list[dict[str, Any]]] = []  # settings of the optimizers, by group
 
     def embed(self, images: Tensor) -> Tensor:
         """Embeddings of images: ``(B, 3, H, W)`` to ``(B, D)`` unit rows, at least float32."""
@@ -252,7 +252,6 @@ class ReIDModule(pl.LightningModule, ABC):
         else:
             optimizer = torch.optim.Adam(trained, rate, weight_decay=decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.learning_rate_factor)
-        self._given = [_settings_of(group) for group in optimizer.param_groups]
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule}}
 
     def learning_rate_factor(self, epoch: int) -> float:
@@ -354,33 +353,40 @@ class ReIDModule(pl.LightningModule, ABC):
             )
 
     def on_fit_start(self) -> None:
-        """Bring what a checkpoint restored to the device that the network has moved to since."""
+        """Bring what a checkpoint restored to the device that the network has moved to since.
+
+        Its optimizers are restored after this.
+        """
+        self._given = [[_settings_of(g) for g in o.param_groups] for o in self.trainer.optimizers]
         if self.labels is not None:
             self.labels = self.labels.to(self.device)
             self.load_training_state(self.training_state())
 
     def on_train_start(self) -> None:
-        """Let the optimizer's settings be those that were given, also where a run goes on.
+        """Let the optimizer's settings be those that were given where a run goes on.
 
         Raises:
             InputError: if the checkpoint was made with another optimizer.
         """
-        for config in self.trainer.lr_scheduler_configs:
-            if self.learning_rate_factor in getattr(config.scheduler, "lr_lambdas", ()):
-                self._apply_settings(config.scheduler)
+        if self.trainer.ckpt_path is None:
+            return
+        for optimizer, given in zip(self.trainer.optimizers, self._given, strict=False):
+            for config in self.trainer.lr_scheduler_configs:
+                factors = getattr(config.scheduler, "lr_lambdas", ())
+                if config.scheduler.optimizer is optimizer and self.learning_rate_factor in factors:
+                    self._put_settings(given, config.scheduler)
 
-    def _apply_settings(self, schedule: Any) -> None:
+    def _put_settings(self, given: list[dict[str, Any]], schedule: Any) -> None:
         factor = self.learning_rate_factor(schedule.last_epoch)
         groups = schedule.optimizer.param_groups
-        # further groups are a subclass's own
-        for place, (group, given) in enumerate(zip(groups, self._given, strict=False)):
-            if given.keys() != _settings_of(group).keys():
+        for place, (group, own) in enumerate(zip(groups, given, strict=True)):
+            if not own.keys() <= group.keys():
                 raise InputError(
                     f"the checkpoint was not made with optimizer={self.optimizer}: go on with its "
                     "own, or begin with its weights (--model.weights)"
                 )
-            schedule.base_lrs[place] = given["initial_lr"]
-            group.update({**given, "lr": given["initial_lr"] * factor})
+            schedule.base_lrs[place] = own["initial_lr"]
+            group.update({**own, "lr": own["initial_lr"] * factor})
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Remember which images are trained on, in case their loss has to be told of."""
