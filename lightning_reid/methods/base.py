@@ -372,9 +372,10 @@ class ReIDModule(pl.LightningModule, ABC):
             return
         for optimizer, given in zip(self.trainer.optimizers, self._given, strict=False):
             for config in self.trainer.lr_scheduler_configs:
-                factors = getattr(config.scheduler, "lr_lambdas", ())
-                if config.scheduler.optimizer is optimizer and self.learning_rate_factor in factors:
-                    self._put_settings(given, config.scheduler)
+                schedule: Any = config.scheduler
+                own = self.learning_rate_factor in getattr(schedule, "lr_lambdas", ())
+                if own and schedule.optimizer is optimizer:
+                    self._put_settings(given, schedule)
 
     def _put_settings(self, given: list[dict[str, Any]], schedule: Any) -> None:
         factor = self.learning_rate_factor(schedule.last_epoch)
