@@ -90,3 +90,12 @@ def test_generalized_mean_learns_its_exponent_even_on_an_empty_map():
 def test_unknown_pooling():
     with pytest.raises(InputError, match="pooling must be one of avg, gem, not 'max'"):
         EmbeddingNetwork("resnet18", None, pooling="max")
+
+
+@torch.no_grad()
+def test_embeddings_of_a_picture_in_two_batches_differ_by_rounding_alone():
+    torch.manual_seed(0)
+    network, images = EmbeddingNetwork("resnet50", None).eval(), torch.randn(4, 3, 64, 32)
+    alone = torch.cat([network(image[None]) for image in images])
+    # camera_normalize takes 1e-5 for nothing
+    assert (network(images) - alone).norm(dim=1).max() < 2e-6
