@@ -15,6 +15,7 @@ from lightning_reid.data.strings import Strings
 from lightning_reid.data.tables import Table, open_table
 from lightning_reid.data.text_columns import Names, Texts
 from lightning_reid.errors import InputError
+from lightning_reid.local_paths import local_path
 
 SPLITS = ("train", "query", "gallery")
 TRAIN, QUERY, GALLERY = range(len(SPLITS))
@@ -74,7 +75,7 @@ def read_manifest(file: str | Path, columns: Mapping[str, str] | None = None) ->
         >>> manifest.identity_names
         ['Ann']
     """
-    return collect(open_table(file), Path(file).parent, columns)
+    return collect(open_table(file), local_path(file).parent, columns)
 
 
 def collect(table: Table, folder: Path, columns: Mapping[str, str] | None = None) -> Manifest:

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from lightning_reid.errors import InputError, MissingPackageError
+from lightning_reid.local_paths import local_path
 
 _SUFFIXES = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".safetensors")
 
 
 def is_checkpoint_path(weights: str | Path) -> bool:
     """Whether `weights` means a file (by its ending, or because there is one) and not a name."""
-    path = Path(weights)
+    path = local_path(weights)
     return isinstance(weights, Path) or path.suffix in _SUFFIXES or path.is_file()
 
 
@@ -32,6 +33,7 @@ def read_checkpoint(path: Path) -> Any:
         InputError: Not a checkpoint, or one with objects other than tensors and plain containers;
             the message says how to convert it.
     """
+    path = local_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"weights file not found: {path}")
     if path.suffix == ".safetensors":

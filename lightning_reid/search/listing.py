@@ -15,6 +15,7 @@ from lightning_reid.data.file_pattern import FolderTable
 from lightning_reid.data.manifest import collect
 from lightning_reid.data.samples import Integers
 from lightning_reid.errors import InputError
+from lightning_reid.local_paths import local_path
 
 Source: TypeAlias = str | Path | Sequence[str | Path]
 
@@ -89,7 +90,7 @@ def list_images(
 
 def _images(source: str | Path, pattern: str | None, columns: Mapping[str, str] | None) -> Samples:
     # one spelling for one file, but links are kept: their names are those that people know
-    path = Path(os.path.abspath(source))  # noqa: PTH100
+    path = Path(os.path.abspath(local_path(source)))  # noqa: PTH100
     is_list = path.suffix.lower() in _LIST_SUFFIXES and not path.is_dir()
     if columns and path.exists() and not is_list:
         raise InputError(f"columns are those of a list (CSV or Parquet), and {source} is none")
