@@ -38,6 +38,7 @@ _INSTEAD = {
 }
 _NAMES_SHOWN = 30
 _UNRECOGNIZED = re.compile(r"unrecognized arguments: (.+)")
+_BEFORE_COMMAND = re.compile(r"Option '.+?' is not accepted before subcommand '(.+?)'")
 _NOT_OF_COMMAND = re.compile(r"Subcommand '.+?' does not accept option '(.+?)'")
 
 
@@ -110,6 +111,8 @@ def brief(message: str, known: Collection[str], command: str) -> str:
         missing = " and ".join(_INSTEAD.get(name, f"--{name}") for name in names)
         of_command = f" {places[0]}" if places[0] else ""
         return f"missing: {missing}\n{command}{of_command} --help lists all"
+    if found := _BEFORE_COMMAND.match(message):
+        return f"the command comes first: {command} {found[1]} ...\n{command} --help lists all"
     wrong = _Wrong.read(message)
     told = wrong.told()
     if told is None:

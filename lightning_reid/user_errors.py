@@ -17,7 +17,6 @@ from lightning_reid.lightning import MisconfigurationException
 _OWN = (InputError, DownloadError, MissingPackageError)
 _OTHERS = (
     MisconfigurationException,
-    OmegaConfBaseException,
     yaml.YAMLError,
     dist.DistError,
 )
@@ -57,6 +56,9 @@ def _message(error: BaseException) -> str | None:
         text = text.strip().splitlines()[-1].partition(": ")[2]
     if isinstance(error, _OWN):
         return text
+    if isinstance(error, OmegaConfBaseException):
+        key = getattr(error, "full_key", None)
+        return f"{f'{key}: ' if key else ''}{text.splitlines()[0]}"
     if isinstance(error, OSError):
         return _of_system(error, text)
     if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):

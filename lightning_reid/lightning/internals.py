@@ -30,8 +30,8 @@ def end_launched_at_exit(trainer: pl.Trainer) -> None:
 
 
 def is_launched_by_function(trainer: pl.Trainer) -> bool:
-    """Return whether processes begin with the Trainer's call, as in notebooks, not with the program.
+    """Return whether a Trainer's processes begin with its call, as in notebooks.
 
-    What they train is lost when the call returns, apart from the weights.
+    What they keep is lost when the call returns, apart from the weights.
     """
     return hasattr(trainer.strategy.launcher, "_start_method")

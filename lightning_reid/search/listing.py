@@ -12,7 +12,7 @@ import numpy as np
 
 from lightning_reid.data import Samples, Strings, read_manifest
 from lightning_reid.data.file_pattern import FolderTable
-from lightning_reid.data.manifest import collect
+from lightning_reid.data.manifest import collect, require_images
 from lightning_reid.data.samples import Integers
 from lightning_reid.errors import InputError
 from lightning_reid.local_paths import local_path
@@ -22,6 +22,7 @@ Source: TypeAlias = str | Path | Sequence[str | Path]
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _LIST_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
 _MISSING = (-1, -1)
+_TRIED = 100  # images of a list of which one has to be there, as single ones may have gone
 UNKNOWN_CAMERA = ""
 
 
@@ -103,7 +104,9 @@ def _images(source: str | Path, pattern: str | None, columns: Mapping[str, str] 
     if pattern is not None:
         raise InputError(f"a pattern is for a folder, and {source} is a file")
     if is_list:
-        return _without_identities(read_manifest(path, columns).samples)
+        samples = _without_identities(read_manifest(path, columns).samples)
+        require_images(samples.paths, path, _TRIED)
+        return samples
     return _unknown_cameras([str(path)])
 
 
