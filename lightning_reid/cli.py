@@ -169,16 +169,20 @@ class ReIDCLI(LightningCLI):
             super().instantiate_classes()
             return
         config = self.config.clone()
-        model = config[self.subcommand].pop("model")
+        # a parser of one class makes it whether or not it is asked for
+        of_any_class = self.subclass_mode_model and self.subclass_mode_data
+        later = {"model": config[self.subcommand].pop("model")} if of_any_class else {}
         self.config_init = self.parser.instantiate_classes(config)
         self.datamodule = self._get(self.config_init, "data")
         self.trainer = self.instantiate_trainer()
         must_be_prepared = _prepares_data(self.datamodule)
         if not must_be_prepared:
             self._check_data()
-        made = Namespace({self.subcommand: Namespace(model=model)})  # type: ignore[no-untyped-call]
-        self.model = self._get(self.parser.instantiate_classes(made), "model")
-        self.config_init[self.subcommand]["model"] = self.model
+        if later:
+            made = Namespace({self.subcommand: Namespace(later)})  # type: ignore[no-untyped-call]
+            made = self.parser.instantiate_classes(made)
+            self.config_init[self.subcommand]["model"] = self._get(made, "model")
+        self.model = self._get(self.config_init, "model")
         if self._checkpoint is not None:
             self.model.require_own(self._checkpoint, str(self.folder.checkpoint))
             self._checkpoint = None

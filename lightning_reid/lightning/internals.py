@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -22,11 +23,15 @@ def handle_sigterm(trainer: pl.Trainer, handler: Callable[[int, Any], None]) -> 
 def end_launched_at_exit(trainer: pl.Trainer) -> None:
     """Kill the processes that a Trainer has launched when this one ends.
 
-    Not before: Lightning watches them, and kills this process when one of them has ended.
+    Lightning watches them in a thread, and would kill this process as soon as one has ended.
     """
     launcher = trainer.strategy.launcher
-    if launcher is not None:
-        atexit.register(launcher.kill, signal.SIGKILL)
+    if launcher is None:
+        return
+    for thread in threading.enumerate():
+        if hasattr(thread, "_child_processes"):
+            thread._child_processes = []
+    atexit.register(launcher.kill, signal.SIGKILL)
 
 
 def is_launched_by_function(trainer: pl.Trainer) -> bool:
