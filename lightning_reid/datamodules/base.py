@@ -139,6 +139,8 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         self.train_samples = Samples.of([])
         self.query_samples = Samples.of([])
         self.gallery_samples = Samples.of([])
+        self.sampler: LabelSampler | None = None
+        self._sampling_trainer: pl.Trainer | None = None
         self._caches: dict[str, ImageCache] = {}
         self._unreadable: set[str] = set()
 
@@ -248,7 +250,7 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         own = self.train_samples.camera_set
         others = {*self.query_samples.camera_set, *self.gallery_samples.camera_set} - {*own}
         self.camera_names = [*sorted(own, key=natural_order), *sorted(others, key=natural_order)]
-        if self.train_samples:
+        if self.train_samples and stage in ("fit", None):
             self._setup_training()
 
     def teardown(self, stage: str) -> None:
@@ -264,6 +266,9 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
                 f"all {len(self.train_samples)} training images in {self.root} are from one "
                 f"camera, {cameras[0]!r}: nothing can be learnt across cameras"
             )
+        if self.sampler is not None and self._sampling_trainer is self.trainer:
+            return  # a second setup within a run: the loader that is in use draws from it
+        self._sampling_trainer = self.trainer
         self.sampler = LabelSampler(
             self.train_samples,  # type: ignore[arg-type]  # only its length is used
             self.batch_size,
@@ -280,20 +285,43 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         Raises:
             ValueError: if there are more or fewer labels than training images.
         """
-        self.sampler.assign(
+        self._training_sampler().assign(
             labels.groups, labels.sampling, self.train_cameras, labels.images_per_group
         )
 
+    def resume_at(self, epoch: int, batches: int) -> None:
+        """Leave out the first batches of an epoch, which a resumed run has trained on already.
+
+        Args:
+            epoch: The epoch, from 0.
+            batches: Batches of one process.
+        """
+        self._training_sampler().resume_at(epoch, batches)
+
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """P x K batches of augmented training images, drawn by the current labels."""
+        sampler = self._training_sampler()
+        if self.batch_size != sampler.batch_size:  # BatchSizeFinder sets it
+            sampler.resize(self.batch_size, self._batches_per_epoch())
+            if sampler.batch_size != self.batch_size:
+                rank_zero_warn(
+                    f"batch_size={self.batch_size} is not a multiple of images_per_group: "
+                    f"training takes batches of {sampler.batch_size}"
+                )
+                self.batch_size = sampler.batch_size
         if self.trainer:
             # workers of a resumed run draw the first batches before Lightning tells the sampler the
             # epoch, and before the Trainer's current_epoch counts the one that the checkpoint ended
             progress = self.trainer.fit_loop.epoch_progress.current
-            self.sampler.set_epoch(progress.processed)  # type: ignore[attr-defined]
+            sampler.set_epoch(progress.processed)  # type: ignore[attr-defined]
         transform = train_transform(self.size, self.augmentation)
         dataset = self._dataset("train", transform, self._training_columns())
-        return self._loader(dataset, self.sampler, self.batch_size, persistent=True)
+        return self._loader(dataset, sampler, self.batch_size, persistent=True)
+
+    def _training_sampler(self) -> LabelSampler:
+        if self.sampler is None:
+            raise RuntimeError(f'call {type(self).__name__}.setup("fit") before training batches')
+        return self.sampler
 
     def label_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Every training image once, in order, not augmented; each rank its share."""

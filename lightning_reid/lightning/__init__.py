@@ -33,11 +33,14 @@ if TYPE_CHECKING or BASE == "pytorch_lightning":
     from lightning_fabric.utilities.exceptions import MisconfigurationException
     from pytorch_lightning.callbacks import (
         BasePredictionWriter,
+        BatchSizeFinder,
         EarlyStopping,
+        LearningRateFinder,
         ModelCheckpoint,
         ProgressBar,
         RichProgressBar,
         StochasticWeightAveraging,
+        WeightAveraging,
     )
     from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
     from pytorch_lightning.loggers.csv_logs import ExperimentWriter
@@ -52,11 +55,14 @@ else:
     from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch.callbacks import (
         BasePredictionWriter,
+        BatchSizeFinder,
         EarlyStopping,
+        LearningRateFinder,
         ModelCheckpoint,
         ProgressBar,
         RichProgressBar,
         StochasticWeightAveraging,
+        WeightAveraging,
     )
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
     from lightning.pytorch.loggers.csv_logs import ExperimentWriter
@@ -69,12 +75,14 @@ else:
 __all__ = [
     "BASE",
     "BasePredictionWriter",
+    "BatchSizeFinder",
     "CSVLogger",
     "CheckpointIO",
     "DistributedSamplerWrapper",
     "EarlyStopping",
     "ExperimentWriter",
     "FitLoop",
+    "LearningRateFinder",
     "MisconfigurationException",
     "ModelCheckpoint",
     "OptimizerLRSchedulerConfig",
@@ -84,6 +92,7 @@ __all__ = [
     "TensorBoardLogger",
     "TorchCheckpointIO",
     "WandbLogger",
+    "WeightAveraging",
     "isolate_rng",
     "pl",
     "rank_zero_info",

@@ -70,7 +70,6 @@ class ReIDModule(pl.LightningModule, ABC):
         ...     def label(self, features, cameras, epoch, known=None):
         ...         return cluster_images(KMeansClusterer(100), features, cameras)
         ...     def adopt(self, labels, features):
-        ...         self.labels = labels.to(self.device)
         ...         self.means = group_means(features, self.labels.hard)
         ...     def training_step(self, batch, batch_idx):
         ...         targets = self.labels.hard[batch["index"]]
@@ -124,6 +123,7 @@ class ReIDModule(pl.LightningModule, ABC):
         self.evaluation = self._keep_evaluation(evaluation or Evaluation())
         self.retrieval = RetrievalMetrics(**vars(self.evaluation))
         self.labels: PseudoLabels | None = None
+        self._given_labels: PseudoLabels | None = None
         self._clusterers: list[Clusterer] = []
         self._images: Tensor | None = None
         self._given: list[list[dict[str, Any]]] = []  # settings of the optimizers, by group
@@ -157,9 +157,23 @@ class ReIDModule(pl.LightningModule, ABC):
             known: ``(N,)``, what the method's supervision lets it know; None if that is nothing.
         """
 
-    @abstractmethod
+    def set_labels(self, labels: PseudoLabels) -> None:
+        """Take the labels in use, whenever they are made or restored from a checkpoint.
+
+        Args:
+            labels: Labels of all training images, on any device.
+        """
+        self.labels, self._given_labels = labels.to(self.device), labels
+
     def adopt(self, labels: PseudoLabels, features: Tensor) -> None:
-        """Train with these labels from now on; ``features`` as for :meth:`label`."""
+        """Derive from new labels what training needs beside them, such as a memory.
+
+        Args:
+            labels: Labels of all training images; they become those in use.
+            features: Embeddings that they were made from, ``(N, D)`` unit rows.
+        """
+        if labels is not self._given_labels:  # the callback gave them before
+            self.set_labels(labels)
 
     def advice(self, mostly_outliers: bool) -> str:
         """What to change where a labelling found too few clusters."""
@@ -300,24 +314,20 @@ class ReIDModule(pl.LightningModule, ABC):
         self.retrieval.reset()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the method's name, its labels and its :meth:`training_state`."""
+        """Add the method's name and its :meth:`training_state`; the callback keeps the labels."""
         checkpoint["lightning_reid"] = {
             "method": type(self).__name__,
-            "labels": self.labels.state_dict() if self.labels else None,
             "state": self.training_state(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore labels and training state.
+        """Restore the training state.
 
         Raises:
             InputError: if the checkpoint was not written by this method.
         """
         self.require_own(checkpoint)
-        saved = checkpoint["lightning_reid"]
-        if saved["labels"] is not None:
-            self.labels = PseudoLabels.from_state_dict(saved["labels"])
-            self.load_training_state(saved["state"])
+        self.load_training_state(checkpoint["lightning_reid"]["state"])
 
     def require_own(self, checkpoint: dict[str, Any], name: str = "the checkpoint") -> None:
         """Raise an InputError unless this method wrote the checkpoint, of a network like this.
@@ -359,7 +369,6 @@ class ReIDModule(pl.LightningModule, ABC):
         """
         self._given = [[_settings_of(g) for g in o.param_groups] for o in self.trainer.optimizers]
         if self.labels is not None:
-            self.labels = self.labels.to(self.device)
             self.load_training_state(self.training_state())
 
     def on_train_start(self) -> None:
@@ -423,11 +432,12 @@ class ReIDModule(pl.LightningModule, ABC):
         """Whether a checkpoint brings back what :meth:`adopt` made.
 
         So it is where a method has a :meth:`training_state` or :meth:`load_training_state` of its
-        own; otherwise a resumed run adopts its labels anew.
+        own, or nothing to adopt; otherwise a resumed run adopts its labels anew.
         """
         own, base = type(self), ReIDModule
         kept = own.training_state is not base.training_state
-        return kept or own.load_training_state is not base.load_training_state
+        kept |= own.load_training_state is not base.load_training_state
+        return kept or own.adopt is base.adopt
 
     def current_labels(self) -> PseudoLabels:
         """The labels in use.

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from lightning_reid.distributed import first_rank_only
-from lightning_reid.lightning import pl
+from lightning_reid.lightning import WeightAveraging, pl
 
 
 class SourceWeights:
@@ -34,8 +31,20 @@ class SourceWeights:
         )
 
     @torch.no_grad()
-    def restore(self, module: nn.Module, optimizers: Iterable[Optimizer]) -> None:
-        """Give a module the weights back, in place, and let its optimizers forget what they saw."""
+    def restore(self, module: nn.Module, trainer: pl.Trainer) -> None:
+        """Restart a module from the weights, in place.
+
+        Optimizers forget their moments, and averages of weights (``WeightAveraging``) begin anew.
+
+        Args:
+            module: What the weights were taken of, a part of the module that is trained.
+            trainer: Trains it.
+        """
         module.load_state_dict(self.weights)
-        for optimizer in optimizers:
+        for optimizer in trainer.optimizers:
             optimizer.state.clear()
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            average = getattr(callback, "_average_model", None)
+            if isinstance(callback, WeightAveraging) and average is not None:
+                average.n_averaged.zero_()
+                average.module.load_state_dict(trainer.lightning_module.state_dict())
