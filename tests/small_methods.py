@@ -61,15 +61,21 @@ class Log(pl.Callback):
         trainer.callback_metrics.clear()
 
 
+QUIET = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
+
+
 def train(model, datamodule, folder, epochs, *callbacks, checkpoint=None, **kwargs):
     """Fit a model, perhaps from a checkpoint; returns the Trainer."""
     runner = pl.Trainer(
         accelerator="cpu",
         default_root_dir=folder,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         max_epochs=epochs,
-        **{"logger": False, "enable_checkpointing": False, **kwargs},
+        **{**QUIET, **kwargs},
         callbacks=[*callbacks],
     )
     runner.fit(model, datamodule, ckpt_path=checkpoint, weights_only=True)

@@ -1,5 +1,8 @@
 """A run that is resumed from a checkpoint taken at any moment ends as one that was not."""
 
+import os
+import shutil
+import signal
 import warnings
 from datetime import timedelta
 
@@ -7,10 +10,21 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from every_method import METHODS, options_of
+from lightning_fabric.plugins.environments import SLURMEnvironment
 from pytorch_lightning.callbacks import ModelCheckpoint, OnExceptionCheckpoint
-from small_methods import make, market, same_state, state_of
+from small_methods import QUIET, make, market, same_state, state_of, train
+from torch.utils.data import DataLoader
 
-from lightning_reid import CALR, O2CAP, PCSL, ReliableSoftLabels
+from lightning_reid import (
+    CALR,
+    CAP,
+    O2CAP,
+    PCSL,
+    Market1501,
+    PseudoLabelCallback,
+    PseudoLabels,
+    ReliableSoftLabels,
+)
 from lightning_reid.clustering import KMeansClusterer
 from lightning_reid.errors import InputError
 
@@ -237,6 +251,42 @@ def test_with_a_limit_of_steps(persons, tmp_path):
         assert_resumed(resumed, whole, file)
 
 
+class Kill(pl.Callback):
+    """What SLURM does before it ends a job, in the middle of a step."""
+
+    def __init__(self, hook, count):
+        self.left = count
+        setattr(self, hook, self.count)
+
+    def count(self, *_, **__):
+        self.left -= 1
+        if not self.left:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+
+@pytest.mark.parametrize("hook", ["on_after_backward", "on_train_epoch_end"])
+@pytest.mark.parametrize("cls", PHASES)
+def test_a_job_that_slurm_requeues(cls, hook, persons, tmp_path, monkeypatch):
+    whole = run(cls, persons, tmp_path / "whole")
+    script = tmp_path / "bin" / "scontrol"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/requeued\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
+    numbers = {"JOB_ID": 7, "NTASKS": 1, "PROCID": 0, "LOCALID": 0, "NODEID": 0}
+    for name, value in {**numbers, "JOB_NAME": "reid", "NODELIST": "here"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    environment = {"plugins": [SLURMEnvironment()]}
+    folder = tmp_path / "job"
+    ended = run(cls, persons, folder, Kill(hook, 2), **environment)
+    assert_resumed(ended, whole, "the job itself")
+    assert (tmp_path / "requeued").read_text() == "requeue 7\n"
+    assert (folder / "hpc_ckpt_1.ckpt").is_file()
+    resumed = run(cls, persons, folder, **environment)
+    assert len(resumed[0]) == len(whole[0]) - (2 if hook == "on_after_backward" else 4)
+    assert_resumed(resumed, whole, hook)
+
+
 def test_a_checkpoint_holds_the_labels_once(persons, tmp_path):
     saver = SaveAt(tmp_path, "on_train_batch_end")
     labels = run(O2CAP, persons, tmp_path, saver, epochs=1)[3]
@@ -251,3 +301,121 @@ def _tensors(value, shape):
     elif isinstance(value, (dict, list, tuple)):
         for part in value.values() if isinstance(value, dict) else value:
             yield from _tensors(part, shape)
+
+
+def test_other_images_are_refused(persons, tmp_path):
+    saver = SaveAt(tmp_path, "on_train_epoch_end")
+    run(O2CAP, persons, tmp_path, saver, epochs=1)
+
+    class Reordered(Market1501):
+        def samples(self, split):
+            return [*super().samples(split)][::-1]
+
+    class Exchanged(Market1501):
+        def samples(self, split):
+            first, second, *others = super().samples(split)
+            return [first._replace(path=second.path), second, *others]
+
+    class OtherCamera(Market1501):
+        def samples(self, split):
+            first, *others = super().samples(split)
+            return [first._replace(camera=others[-1].camera), *others]
+
+    class Fewer(Market1501):
+        def samples(self, split):
+            return [*super().samples(split)][1:]
+
+    for cls in (Reordered, Exchanged, OtherCamera, Fewer):
+        data = cls(persons, size=(32, 16), batch_size=8, batches_per_epoch=2, num_workers=0)
+        with pytest.raises(InputError, match="labels for 72 training images, this data has 7"):
+            train(model_of(O2CAP), data, tmp_path, 2, checkpoint=saver.saved[0])
+
+
+def test_data_that_has_moved_is_the_same(persons, tmp_path):
+    saver = SaveAt(tmp_path, "on_train_batch_end")
+    whole = run(O2CAP, persons, tmp_path, saver, epochs=2)
+    moved = shutil.copytree(persons, tmp_path / "moved")
+    resumed = run(O2CAP, moved, tmp_path, checkpoint=saver.saved[0], epochs=2)
+    assert_resumed(resumed, whole, "moved")
+
+
+class SetupAgain(pl.Callback):
+    """Uses the data module and the module for something else while a run trains."""
+
+    def __init__(self, how):
+        self.how = how
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        data = trainer.datamodule
+        if self.how in ("fit", "test", None):
+            data.setup(self.how)
+        else:
+            other = pl.Trainer(accelerator="cpu", **QUIET)
+            other.validate(pl_module if self.how == "module" else model_of(CAP), data)
+            pl_module.train()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("how", ["fit", "test", None, "validate", "module"])
+def test_the_data_may_be_set_up_again_while_a_run_trains(how, workers, persons, tmp_path):
+    data = {"num_workers": workers}
+    options = {"reload_dataloaders_every_n_epochs": 1} if how == "validate" else {}
+    whole = run(CALR, persons, tmp_path, data=data, **options)
+    again = run(CALR, persons, tmp_path, SetupAgain(how), data=data, **options)
+    assert again[0].keys() == whole[0].keys()
+    assert_resumed(again, whole, how)
+
+
+class OwnSampler(pl.LightningDataModule):
+    """Somebody's data module, which cannot begin within an epoch by itself."""
+
+    def __init__(self, root):
+        super().__init__()
+        self.images = market(root, batches_per_epoch=3)
+        self.images.setup("fit")
+        self.assign, self.label_dataloader = self.images.assign, self.images.label_dataloader
+
+    def train_dataloader(self):
+        dataset = self.images.train_dataloader().dataset
+        return DataLoader(dataset, 24, shuffle=True)
+
+
+class Own(pl.LightningModule):
+    """Somebody's module, which keeps nothing in checkpoints."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Dropout(), torch.nn.Linear(3 * 32 * 16, 4)
+        )
+
+    def embed(self, images):
+        return torch.nn.functional.normalize(self.network(images), dim=1)
+
+    def label(self, features, cameras, epoch):
+        return PseudoLabels(features.argmax(1))
+
+    def adopt(self, labels, features):
+        self.labels = labels
+
+    def training_step(self, batch, batch_idx):
+        labels = self.labels.hard[batch["index"]]
+        return torch.nn.functional.cross_entropy(self.embed(batch["image"]), labels)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def test_modules_and_data_of_others(persons, tmp_path):
+    def fit(*callbacks, checkpoint=None):
+        pl.seed_everything(0, verbose=False)
+        module, record = Own(), Record()
+        callbacks = [record, *callbacks, PseudoLabelCallback()]
+        trainer = train(module, OwnSampler(persons), tmp_path, 3, *callbacks, checkpoint=checkpoint)
+        return record.steps, state_of(module), torch.empty(0), module.labels, trainer
+
+    saver = SaveAt(tmp_path, "on_train_batch_end", "on_train_epoch_end")
+    whole = fit(saver)
+    assert len(whole[0]) == 9
+    for file in saver.saved:
+        assert_resumed(fit(checkpoint=file), whole, file)

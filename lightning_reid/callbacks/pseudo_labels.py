@@ -38,6 +38,7 @@ from lightning_reid.lightning.progress import (
     rewind,
     skip_batches,
 )
+from lightning_reid.lightning.requeue import RequeueSignal
 from lightning_reid.metrics import (
     bcubed_quality,
     cluster_quality,
@@ -125,6 +126,8 @@ class PseudoLabelCallback(pl.Callback):
         self._point: ResumePoint | None = None
         self._gradients: dict[str, Tensor] = {}
         self._fitting = False
+        self._loader_is_seeded = False
+        self._requeue = RequeueSignal()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the labels in use, what they are for, the log of all so far, and the seed."""
@@ -167,6 +170,11 @@ class PseudoLabelCallback(pl.Callback):
         # the Trainer's tuners restore checkpoints of their own after the run has begun
         if trainer.state.fn != "fit" or self._fitting:
             return
+        if tuners := _tuners(trainer):
+            raise InputError(
+                f"{type(tuners[0]).__name__} cannot be used where a run is resumed: Lightning "
+                "would restore the weights and forget the optimizer. Leave out one of the two"
+            )
         state = checkpoint.get("callbacks", {}).get(self.state_key, {})
         point = resume_point(checkpoint, state.get("epoch", 0))
         if point is None:
@@ -210,8 +218,9 @@ class PseudoLabelCallback(pl.Callback):
         if self.labels is None:
             # not 0 where a Trainer that has trained is given more epochs
             _write(trainer, self.refresh(trainer, pl_module, epoch))
-        # a sampler of somebody else may draw its order when it is first iterated
+        # a sampler of somebody else draws its order when the loader is iterated, which is next
         self._seed(trainer, epoch)
+        self._loader_is_seeded = True
 
     def _require_same_images(self, datamodule: Any, images: str | None) -> None:
         count = len(datamodule.label_dataloader().dataset)
@@ -240,20 +249,26 @@ class PseudoLabelCallback(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Resume with the batch after those that the checkpoint has."""
+        self._requeue.install(trainer)
         point = self._point
         if point is None:
             return
         begin(trainer, point)
+        self._loader_is_seeded = not point.in_epoch  # else the next epoch to start is another one
         if not self._skips_itself(trainer.datamodule):  # type: ignore[attr-defined]
             skip_batches(trainer, point.batches)
+            if point.in_epoch:
+                self._seed(trainer, point.epoch, 2 * point.batches)
         parameters = dict(pl_module.named_parameters())
         for name, gradient in self._gradients.items():
             parameters[name].grad = gradient.to(parameters[name].device)
         self._point, self._gradients = None, {}
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Seed torch, as the loader may draw its order now."""
-        self._seed(trainer, trainer.current_epoch)
+        """Seed torch, unless the loader has been iterated already, as in the first epoch."""
+        self._requeue.answer(trainer)
+        if not self._loader_is_seeded:
+            self._seed(trainer, trainer.current_epoch)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -265,13 +280,31 @@ class PseudoLabelCallback(pl.Callback):
             datamodule.trainer = trainer
         if batch_idx == 0:
             require_own_batches(trainer, batch)
-        self._seed(trainer, trainer.current_epoch, batch_idx + 1)
+        self._loader_is_seeded = False
+        self._seed(trainer, trainer.current_epoch, 2 * batch_idx + 1)
 
-    def _seed(self, trainer: pl.Trainer, epoch: int, batch: int = 0) -> None:
-        torch.manual_seed(seed_of(self.seed or 0, epoch, batch, trainer.global_rank))
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Save a checkpoint if SLURM is about to end the job; seed torch for the next batch.
+
+        Data of somebody else may be augmented with torch's random numbers as it is loaded.
+        """
+        self._requeue.answer(trainer)
+        self._seed(trainer, trainer.current_epoch, 2 * batch_idx + 2)
+
+    def _seed(self, trainer: pl.Trainer, epoch: int, place: int = 0) -> None:
+        """Seed torch for a place in an epoch: its start, the loading and the step of each batch."""
+        torch.manual_seed(seed_of(self.seed or 0, epoch, place, trainer.global_rank))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Label for the next epoch, before the checkpoint of this one is written."""
+        self._requeue.answer(trainer)
         if _is_cut_short(trainer):
             return
         # running statistics: without groups of its own, batch norm saw other images on every rank,
@@ -429,19 +462,16 @@ def _is_cut_short(trainer: pl.Trainer) -> bool:
     return True
 
 
+def _tuners(trainer: pl.Trainer) -> list[pl.Callback]:
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    return [c for c in callbacks if isinstance(c, (BatchSizeFinder, LearningRateFinder))]
+
+
 def _run_before_tuners(callback: pl.Callback, trainer: pl.Trainer) -> None:
     """Let a callback run before Lightning's tuners, which train in their ``on_fit_start``."""
-    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    tuners = [c for c in callbacks if isinstance(c, (BatchSizeFinder, LearningRateFinder))]
-    if not tuners:
-        return
-    if trainer.ckpt_path is not None:
-        raise InputError(
-            f"{type(tuners[0]).__name__} cannot be used where a run is resumed: Lightning would "
-            "restore the weights and forget the optimizer. Leave it out, or leave out ckpt_path"
-        )
-    # a new list: Lightning is looking through the old one
-    trainer.callbacks = [callback, *(c for c in callbacks if c is not callback)]  # type: ignore[attr-defined]
+    callbacks, tuners = trainer.callbacks, _tuners(trainer)  # type: ignore[attr-defined]
+    if tuners:  # a new list: Lightning is looking through the old one
+        trainer.callbacks = [callback, *(c for c in callbacks if c is not callback)]  # type: ignore[attr-defined]
 
 
 def _set_labels(pl_module: pl.LightningModule, labels: PseudoLabels) -> None:

@@ -29,6 +29,7 @@ BASE = _choose()
 # what type checkers see is one of the two: they are the same
 if TYPE_CHECKING or BASE == "pytorch_lightning":
     import pytorch_lightning as pl
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning_fabric.utilities.distributed import DistributedSamplerWrapper
     from lightning_fabric.utilities.exceptions import MisconfigurationException
     from pytorch_lightning.callbacks import (
@@ -51,6 +52,7 @@ if TYPE_CHECKING or BASE == "pytorch_lightning":
     from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 else:
     import lightning.pytorch as pl
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning.fabric.utilities.distributed import DistributedSamplerWrapper
     from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch.callbacks import (
@@ -88,6 +90,7 @@ __all__ = [
     "OptimizerLRSchedulerConfig",
     "ProgressBar",
     "RichProgressBar",
+    "SLURMEnvironment",
     "StochasticWeightAveraging",
     "TensorBoardLogger",
     "TorchCheckpointIO",

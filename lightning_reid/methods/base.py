@@ -367,6 +367,11 @@ class ReIDModule(pl.LightningModule, ABC):
 
         Its optimizers are restored after this.
         """
+        for schedule in self._own_schedules():
+            for place, group in enumerate(schedule.optimizer.param_groups):
+                if group["initial_lr"] != self.learning_rate:  # LearningRateFinder found another
+                    schedule.base_lrs[place] = group["initial_lr"] = self.learning_rate
+                    group["lr"] = self.learning_rate * self.learning_rate_factor(0)
         self._given = [[_settings_of(g) for g in o.param_groups] for o in self.trainer.optimizers]
         if self.labels is not None:
             self.load_training_state(self.training_state())
@@ -380,11 +385,15 @@ class ReIDModule(pl.LightningModule, ABC):
         if self.trainer.ckpt_path is None:
             return
         for optimizer, given in zip(self.trainer.optimizers, self._given, strict=False):
-            for config in self.trainer.lr_scheduler_configs:
-                schedule: Any = config.scheduler
-                own = self.learning_rate_factor in getattr(schedule, "lr_lambdas", ())
-                if own and schedule.optimizer is optimizer:
+            for schedule in self._own_schedules():
+                if schedule.optimizer is optimizer:
                     self._put_settings(given, schedule)
+
+    def _own_schedules(self) -> list[Any]:
+        """Return the schedules of :meth:`configure_optimizers` that the Trainer uses."""
+        schedules: list[Any] = [config.scheduler for config in self.trainer.lr_scheduler_configs]
+        factor = self.learning_rate_factor
+        return [s for s in schedules if factor in getattr(s, "lr_lambdas", ())]
 
     def _put_settings(self, given: list[dict[str, Any]], schedule: Any) -> None:
         factor = self.learning_rate_factor(schedule.last_epoch)
