@@ -403,27 +403,25 @@ def _printed_by_libjpeg() -> Iterator[list[str]]:
     """Collect the warnings that libjpeg prints to the standard error stream inside the block."""
     warnings: list[str] = []
     with _ONE_AT_A_TIME, ExitStack() as undo:
+        try:
+            saved = os.dup(2)
+        except OSError:  # the process has no such stream
+            saved = os.open(os.devnull, os.O_WRONLY)
         read, write = os.pipe()  # holds far more than one line
         printed = undo.enter_context(os.fdopen(read, "rb"))
-        try:
-            saved: int | None = os.dup(2)
-        except OSError:  # the process has no such stream
-            saved = None
         os.dup2(write, 2)
         os.close(write)
         try:
             yield warnings
         finally:
-            if saved is None:
-                os.close(2)
-            else:
-                os.dup2(saved, 2)
-                os.close(saved)
+            os.dup2(saved, 2)
+            os.close(saved)
             for line in printed.read().splitlines(keepends=True):
                 if line.startswith(_JPEG_DAMAGE):
                     warnings.append(line.decode("ascii", "replace").strip())
-                elif saved is not None:  # of another thread
-                    os.write(2, line)
+                else:  # of another thread
+                    with suppress(OSError):
+                        os.write(2, line)
 
 
 # PNG
