@@ -143,6 +143,14 @@ def damaged(rng, data, others):
     return data
 
 
+def png_with_damaged_pixels(file):
+    """An image file as a PNG with one wrong byte."""
+    with Image.open(file) as image:
+        data = bytearray(saved(image, "PNG"))
+    data[len(data) // 2] ^= 1
+    return bytes(data)
+
+
 def with_right_checksums(data):
     whole, place = PNG, len(PNG)
     while place + 12 <= len(data):
