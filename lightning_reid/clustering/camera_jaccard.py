@@ -56,8 +56,8 @@ def camera_jaccard_distance(
         max_distance: Pairs up to this distance (plus 1e-6) are stored, except those at
             distance 1.
         neighbors: What ``camera_neighbors`` returned for these features and cameras with at
-            least k1_intra + 1 and k1_inter + 1 columns, where it is known already: the lists
-            within and across as row numbers, -1 in empty places.
+            least k1_intra + 1 and k1_inter + 1 columns, and at least k2_intra and k2_inter, where
+            it is known already: the lists within and across as row numbers, -1 in empty places.
         backend: As for ``jaccard_distance``.
         layout: As for ``jaccard_distance``.
 
@@ -90,7 +90,7 @@ def camera_jaccard_distance(
     points = feature_rows(features)
     form, device = form_on(points.device, backend)
     require_room(len(points), k1_intra + k1_inter, k2_intra + k2_inter, device)
-    widths = k1_intra + 1, k1_inter + 1
+    widths = max(k1_intra + 1, k2_intra), max(k1_inter + 1, k2_inter)
     found = camera_neighbors(features, cameras, *widths) if neighbors is None else neighbors
 
     intra, inter = (
@@ -100,8 +100,9 @@ def camera_jaccard_distance(
     _require_apart(intra, inter, camera_numbers(cameras, len(points)).to(device))
     order = together(intra)
     intra, inter = renumbered(intra, order), renumbered(inter, order)
-    flags = torch.cat([form.mutual(intra), form.mutual(inter)], dim=1)
-    sets = form.reciprocal_sets(torch.cat([intra, inter], dim=1), flags, flags[:, :0])
+    lists = intra[:, : k1_intra + 1], inter[:, : k1_inter + 1]
+    flags = torch.cat([form.mutual(ranks) for ranks in lists], dim=1)
+    sets = form.reciprocal_sets(torch.cat(lists, dim=1), flags, flags[:, :0])
     weights = form.weighted(points.to(device), order, sets)
     nearest = torch.cat([intra[:, :k2_intra], inter[:, :k2_inter]], dim=1)
     weights = form.averaged(weights, nearest)

@@ -153,7 +153,7 @@ class DensityClusterer(Clusterer):
 
     Args:
         k1: neighbours, the image itself counted; 20 in CAP and O2CAP.
-        k2: neighbours for query expansion; 6 in CAP and O2CAP.
+        k2: neighbours for query expansion, at most k1 of them; 6 in CAP and O2CAP.
         eps: largest distance between neighbours; 0.5 in CAP and O2CAP.
         min_samples: neighbours that make a core, the image itself counted; 4 in CAP and O2CAP.
         backend: of the search, see ``nearest_neighbors``.
@@ -258,7 +258,8 @@ class CameraDensityClusterer(Clusterer):
 
     def neighbors(self, features: Tensor, cameras: Tensor, rows: Tensor) -> Neighbors:
         """The nearest images in the own camera and in all others."""
-        return camera_neighbors(features, cameras, self.k1_intra + 1, self.k1_inter + 1, rows)
+        intra, inter = max(self.k1_intra + 1, self.k2_intra), max(self.k1_inter + 1, self.k2_inter)
+        return camera_neighbors(features, cameras, intra, inter, rows)
 
     def cluster(self, features: Tensor, cameras: Tensor, neighbors: Neighbors) -> Clustering:
         """Clusters, with the silhouette on the same distances."""
@@ -379,7 +380,7 @@ class AgglomerativeClusterer(Clusterer):
     Args:
         images_per_cluster: there are N over this many clusters; 5 in CALR.
         k1: neighbours, the image itself counted; 15 in CALR.
-        k2: neighbours for query expansion; 4 in CALR.
+        k2: neighbours for query expansion, at most k1 of them; 4 in CALR.
 
     Raises:
         InputError: if a setting is out of its range or, when it clusters, if the distances of all

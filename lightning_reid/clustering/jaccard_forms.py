@@ -50,6 +50,22 @@ class Form(Protocol):
         """
 
 
+def reciprocal_neighbors(form: Form, ranks: Tensor, columns: int, half: int) -> Sets:
+    """Collect the neighbors that are mutual, and those that they bring along.
+
+    Args:
+        form: Which form of the steps to use.
+        ranks: (N, K) rank lists; they may be longer than what is mutual among them.
+        columns: First places of a list that are mutual neighbors, itself included.
+        half: First places of a list that a member may bring along, at most ``columns``.
+
+    Returns:
+        The neighbors of each row.
+    """
+    core = ranks[:, :columns]
+    return form.reciprocal_sets(core, form.mutual(core), form.mutual(ranks[:, :half]))
+
+
 def require_valid(max_distance: float, layout: str, **sizes: int) -> None:
     """Raise a ValueError if the distance, the layout or a named number of neighbours is wrong."""
     for name, size in sizes.items():

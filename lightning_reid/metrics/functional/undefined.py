@@ -67,6 +67,5 @@ def _why_no_match(query: Images, gallery: Images) -> str:
     }
     counts = "; ".join(f"{what}: {int(f.sum()):,}" for what, f in numbers.items() if f.any())
     return (
-        "no query has a match, a gallery image of its identity in another camera. "
-        f"Queries {counts}"
+        f"no query has a match, a gallery image of its identity in another camera. Queries {counts}"
     )
