@@ -44,7 +44,7 @@ def whole_numbers(name: str, values: Any) -> Tensor:
         tensor([  0, 255])
         >>> whole_numbers("cameras", [0.0, 1.0])
         Traceback (most recent call last):
-        lightning_reid.errors.InputError: cameras must be whole numbers, such as int64, not float64
+        lightning_reid.errors.InputError: cameras must be whole numbers that fit int64, not float64
     """
     if not isinstance(values, Tensor):
         array = np.asarray(values)
@@ -91,4 +91,4 @@ def checked_indices(count: int, **columns: Tensor) -> tuple[Tensor, ...]:
 
 
 def _refuse(name: str, dtype: Any) -> None:
-    raise InputError(f"{name} must be whole numbers, such as int64, not {dtype}")
+    raise InputError(f"{name} must be whole numbers that fit int64, not {dtype}")

@@ -245,6 +245,49 @@ def test_bad_input(change, message):
         retrieval_metrics(**arguments)
 
 
+@pytest.mark.parametrize(
+    ("gallery_ids", "gallery_cameras", "reason"),
+    [
+        ([3, 1], [0, 0], "people who are not in the gallery: 1; .* own camera only: 1$"),
+        ([-1, -1], [1, 1], "Queries of people who are not in the gallery: 2$"),
+        ([], [], "the gallery is empty. .* limit_test_batches"),
+    ],
+)
+def test_the_reason_is_told_once_where_no_query_has_a_match(gallery_ids, gallery_cameras, reason):
+    ids = torch.tensor([0, 1, *gallery_ids])
+    cameras = torch.tensor([0, 0, *gallery_cameras])
+    rows, is_query = torch.eye(4)[: len(ids)], torch.arange(len(ids)) < 2
+    sides = (column.split([2, len(ids) - 2]) for column in (rows, ids, cameras))
+    metric = RetrievalMetrics(normalize_cameras=True, rerank=True, expand=True)
+    metric.update(rows, ids, cameras, is_query)
+    for compute in (
+        lambda: retrieval_metrics(*(part for side in sides for part in side)),
+        metric.compute,
+    ):
+        with pytest.warns(
+            UserWarning, match=f"mAP and all other means are NaN: .*{reason}"
+        ) as told:
+            assert np.isnan(compute()["mAP"])
+        assert len(told) == 1
+
+
+def test_verification_says_which_pairs_are_missing():
+    metric = RetrievalMetrics(verification=True)
+    columns = torch.eye(2), torch.tensor([3, 3]), torch.tensor([0, 1]), torch.tensor([True, False])
+    metric.update(*columns)
+    with pytest.warns(UserWarning, match=r"verification: .* is of different identities, so tpr@"):
+        assert np.isnan(metric.compute()["tpr@0.001"])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_embeddings_whose_distances_overflow_are_refused(dtype):
+    longest = torch.finfo(dtype).max ** 0.5
+    query = torch.tensor([[0.7 * longest, 0.0]], dtype=dtype)  # its square is finite
+    with pytest.raises(InputError, match=f"query embeddings are too long for {str(dtype)[6:]}"):
+        retrieval_metrics(query, -query, [0], [0], [0], [1])
+    assert retrieval_metrics(0.5 * query, -0.5 * query, [0], [0], [0], [1])["mAP"] == 1
+
+
 def columns_of(problem):
     query, gallery, *rest = (torch.as_tensor(x) for x in problem)
     embeddings = torch.cat([query, gallery])
