@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_reid.clustering.arrays import Array, camera_numbers, feature_rows
+from lightning_reid.clustering.arrays import Array, camera_numbers, unit_rows
 from lightning_reid.clustering.camera_neighbors import camera_neighbors
 from lightning_reid.clustering.jaccard_forms import (
     Backend,
@@ -69,7 +69,7 @@ def camera_jaccard_distance(
             unknown, the cameras are not N non-negative integers, the neighbours do not fit the
             features or the cameras, or the features are not 2-D, are empty, or hold NaN or
             infinite values.
-        InputError: If that takes more memory than is free.
+        InputError: If a row is not of unit length, or that takes more memory than is free.
 
     Example:
         >>> from lightning_reid.clustering import dbscan
@@ -87,7 +87,7 @@ def camera_jaccard_distance(
         k2_intra=k2_intra,
         k2_inter=k2_inter,
     )
-    points = feature_rows(features)
+    points = unit_rows(features)
     form, device = form_on(points.device, backend)
     require_room(len(points), k1_intra + k1_inter, k2_intra + k2_inter, device)
     widths = max(k1_intra + 1, k2_intra), max(k1_inter + 1, k2_inter)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lightning_reid.clustering.agglomerative import agglomerative, require_linkage_memory
+from lightning_reid.clustering.arrays import unit_rows
 from lightning_reid.clustering.camera_jaccard import camera_jaccard_distance
 from lightning_reid.clustering.camera_neighbors import camera_neighbors
 from lightning_reid.clustering.dbscan import dbscan
@@ -259,7 +260,7 @@ class CameraDensityClusterer(Clusterer):
     def neighbors(self, features: Tensor, cameras: Tensor, rows: Tensor) -> Neighbors:
         """The nearest images in the own camera and in all others."""
         intra, inter = max(self.k1_intra + 1, self.k2_intra), max(self.k1_inter + 1, self.k2_inter)
-        return camera_neighbors(features, cameras, intra, inter, rows)
+        return camera_neighbors(unit_rows(features), cameras, intra, inter, rows)
 
     def cluster(self, features: Tensor, cameras: Tensor, neighbors: Neighbors) -> Clustering:
         """Clusters, with the silhouette on the same distances."""
@@ -332,6 +333,7 @@ class InfomapClusterer(Clusterer):
     def cluster(self, features: Tensor, cameras: Tensor, neighbors: Neighbors) -> Clustering:
         """Clusters of the graph."""
         distances, indices = neighbors
+        features = unit_rows(features)
         labels = infomap((distances, indices), self.min_similarity, self.min_size, self.seed)
         found = Clustering(torch.from_numpy(labels), {})
         return _with_recall(found, features, indices, self.backend)
@@ -425,7 +427,7 @@ def _kinds(base: type[Clusterer]) -> Iterator[type[Clusterer]]:
 
 def _nearest(features: Tensor, rows: Tensor, k: int, backend: Backend) -> Neighbors:
     everyone = torch.arange(len(features), device=features.device)
-    return nearest_among(features, rows, everyone, k, backend)
+    return nearest_among(unit_rows(features), rows, everyone, k, backend)
 
 
 def _limit(eps: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lightning_reid.clustering.arrays import Array, feature_rows
+from lightning_reid.clustering.arrays import Array, unit_rows
 from lightning_reid.clustering.jaccard_forms import (
     Backend,
     Layout,
@@ -65,7 +65,7 @@ def jaccard_distance(
         ValueError: If k1, k2 or max_distance are out of range, the backend or the layout is
             unknown, the neighbours do not fit the features, or the features are not 2-D, are
             empty, or hold NaN or infinite values.
-        InputError: If that takes more memory than is free.
+        InputError: If a row is not of unit length, or that takes more memory than is free.
 
     Example:
         >>> people = np.array([[1.0, 0.0], [0.8, 0.6], [-1.0, 0.0], [-0.8, -0.6]])
@@ -76,7 +76,7 @@ def jaccard_distance(
         0.33
     """
     require_valid(max_distance, layout, k1=k1, k2=k2)
-    points = feature_rows(features)
+    points = unit_rows(features)
     form, device = form_on(points.device, backend)
     require_room(len(points), k1, k2, device)
     mutual = k1 if k1_counts_self else k1 + 1

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lightning_reid.clustering.graph import JaccardGraph
 
 from lightning_reid.clustering.sparse_rows import Rows, Sets
+from lightning_reid.indices import whole_numbers
 from lightning_reid.resources import require_memory
 
 Backend = Literal["auto", "compiled", "torch"]
@@ -135,7 +136,7 @@ def rank_lists(indices: Any, num_rows: int, columns: int, smallest: int = 0) -> 
         )
     if given.is_floating_point():
         raise ValueError("neighbors must be (squared distances, row numbers) in this order")
-    ranks = given[:, :columns]
+    ranks = whole_numbers("neighbors", given[:, :columns])
     if ((ranks < smallest) | (ranks >= num_rows)).any():
         raise ValueError(f"neighbors must be row numbers from {smallest} to {num_rows - 1}")
     return ranks.to(torch.int32).contiguous()
