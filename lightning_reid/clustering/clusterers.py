@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lightning_reid.clustering.agglomerative import agglomerative, require_linkage_memory
+from lightning_reid.clustering.arrays import unit_rows
 from lightning_reid.clustering.camera_jaccard import camera_jaccard_distance
 from lightning_reid.clustering.camera_neighbors import camera_neighbors
 from lightning_reid.clustering.dbscan import dbscan
@@ -153,7 +154,7 @@ class DensityClusterer(Clusterer):
 
     Args:
         k1: neighbours, the image itself counted; 20 in CAP and O2CAP.
-        k2: neighbours for query expansion; 6 in CAP and O2CAP.
+        k2: neighbours for query expansion, at most k1 of them; 6 in CAP and O2CAP.
         eps: largest distance between neighbours; 0.5 in CAP and O2CAP.
         min_samples: neighbours that make a core, the image itself counted; 4 in CAP and O2CAP.
         backend: of the search, see ``nearest_neighbors``.
@@ -258,7 +259,8 @@ class CameraDensityClusterer(Clusterer):
 
     def neighbors(self, features: Tensor, cameras: Tensor, rows: Tensor) -> Neighbors:
         """The nearest images in the own camera and in all others."""
-        return camera_neighbors(features, cameras, self.k1_intra + 1, self.k1_inter + 1, rows)
+        intra, inter = max(self.k1_intra + 1, self.k2_intra), max(self.k1_inter + 1, self.k2_inter)
+        return camera_neighbors(unit_rows(features), cameras, intra, inter, rows)
 
     def cluster(self, features: Tensor, cameras: Tensor, neighbors: Neighbors) -> Clustering:
         """Clusters, with the silhouette on the same distances."""
@@ -331,6 +333,7 @@ class InfomapClusterer(Clusterer):
     def cluster(self, features: Tensor, cameras: Tensor, neighbors: Neighbors) -> Clustering:
         """Clusters of the graph."""
         distances, indices = neighbors
+        features = unit_rows(features)
         labels = infomap((distances, indices), self.min_similarity, self.min_size, self.seed)
         found = Clustering(torch.from_numpy(labels), {})
         return _with_recall(found, features, indices, self.backend)
@@ -379,7 +382,7 @@ class AgglomerativeClusterer(Clusterer):
     Args:
         images_per_cluster: there are N over this many clusters; 5 in CALR.
         k1: neighbours, the image itself counted; 15 in CALR.
-        k2: neighbours for query expansion; 4 in CALR.
+        k2: neighbours for query expansion, at most k1 of them; 4 in CALR.
 
     Raises:
         InputError: if a setting is out of its range or, when it clusters, if the distances of all
@@ -424,7 +427,7 @@ def _kinds(base: type[Clusterer]) -> Iterator[type[Clusterer]]:
 
 def _nearest(features: Tensor, rows: Tensor, k: int, backend: Backend) -> Neighbors:
     everyone = torch.arange(len(features), device=features.device)
-    return nearest_among(features, rows, everyone, k, backend)
+    return nearest_among(unit_rows(features), rows, everyone, k, backend)
 
 
 def _limit(eps: float) -> float:

@@ -20,6 +20,7 @@ def columns():
     query, gallery, *sides = random_problem(0, num_query=37, num_ids=9)
     identities = np.concatenate(sides[:2])
     identities[:6] += 100  # queries of people who are not in the gallery
+    identities[[8, 12, *range(50, 230, 9)]] = -1
     return {
         "embeddings": np.concatenate([query, gallery]),
         "identities": identities,
@@ -82,3 +83,14 @@ def test_own_images_are_back_after_computing(together):
     assert [own["kept"] for own in together] == {2: [119, 118 + 3], 3: [79, 79, 79 + 4]}[
         len(together)
     ]
+
+
+def test_without_an_index_every_row_of_every_process_counts(alone, together):
+    assert alone["without_index"]["num_valid_queries"] > 0
+    for own in together:
+        assert own["without_index"] == pytest.approx(alone["without_index"])
+
+
+def test_every_process_refuses_an_index_that_merges_images(together):
+    for own in together:
+        assert "have the index 0 but differ in identities" in own["refused"]
