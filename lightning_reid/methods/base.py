@@ -19,7 +19,8 @@ from lightning_reid.labels import PseudoLabels
 from lightning_reid.lightning import OptimizerLRSchedulerConfig, pl, rank_zero_info
 from lightning_reid.metrics import Evaluation, RetrievalMetrics
 from lightning_reid.models import EmbeddingNetwork, divide_batch
-from lightning_reid.models.trained import NETWORK
+from lightning_reid.models.tensor_names import UnwrappedNames, unwrapped
+from lightning_reid.models.trained import network_weights
 
 Batch = dict[str, Tensor]
 
@@ -28,7 +29,7 @@ _SET_GROUP = (
 )
 
 
-class ReIDModule(pl.LightningModule, ABC):
+class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
     """Base of all methods: embeds images, evaluates them, and keeps labels through checkpoints.
 
     A method adds :meth:`label`, :meth:`adopt` and ``training_step``.
@@ -133,7 +134,9 @@ class ReIDModule(pl.LightningModule, ABC):
         embeddings: Tensor = self.network(images)
         return embeddings
 
-    forward = embed
+    def forward(self, images: Tensor) -> Tensor:
+        """Return :meth:`embed` of the images, which a subclass may override."""
+        return self.embed(images)
 
     def labels_due(self, epoch: int, interval: int) -> bool:
         """Whether an epoch wants labels of its own; ``interval`` is the callback's."""
@@ -339,11 +342,10 @@ class ReIDModule(pl.LightningModule, ABC):
                 f"{name} was written by {method}, the model is {type(self).__name__}; "
                 f"choose --model={method} or start from its backbone with --model.weights=<file>"
             )
-        weights = checkpoint.get("state_dict", {})
-        theirs = {
-            k.removeprefix(NETWORK): v.shape for k, v in weights.items() if k.startswith(NETWORK)
-        }
-        if theirs and theirs != {k: v.shape for k, v in self.network.state_dict().items()}:
+        weights = network_weights(checkpoint.get("state_dict", {}))
+        theirs = {k: v.shape for k, v in weights.items()}
+        own = unwrapped(self.network).state_dict()
+        if theirs and theirs != {k: v.shape for k, v in own.items()}:
             told = [
                 s.get("backbone") for s in (checkpoint.get("hyper_parameters", {}), self.hparams)
             ]

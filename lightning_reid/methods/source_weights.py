@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from lightning_reid.distributed import first_rank_only
 from lightning_reid.lightning import pl
+from lightning_reid.models.tensor_names import unwrapped
 
 
 class SourceWeights:
@@ -28,7 +29,7 @@ class SourceWeights:
 
         Every rank must call this. The weights are those of the first, as DDP will make them.
         """
-        state = module.state_dict()
+        state = unwrapped(module).state_dict()
         return first_rank_only(
             trainer, lambda: cls({k: v.detach().to("cpu", copy=True) for k, v in state.items()})
         )
@@ -36,6 +37,6 @@ class SourceWeights:
     @torch.no_grad()
     def restore(self, module: nn.Module, optimizers: Iterable[Optimizer]) -> None:
         """Give a module the weights back, in place, and let its optimizers forget what they saw."""
-        module.load_state_dict(self.weights)
+        unwrapped(module).load_state_dict(self.weights)
         for optimizer in optimizers:
             optimizer.state.clear()

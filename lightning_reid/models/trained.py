@@ -17,6 +17,7 @@ from lightning_reid.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from lightning_reid.errors import InputError, require_size
 from lightning_reid.models.checkpoint_files import read_checkpoint
 from lightning_reid.models.embedding import EmbeddingNetwork
+from lightning_reid.models.tensor_names import unwrapped_name
 from lightning_reid.run_folder import CONFIG, find_checkpoint, run_of
 
 NETWORK = "network."  # before the names of its tensors in a checkpoint
@@ -93,8 +94,18 @@ class TrainedModel:
         return seen.hexdigest()
 
 
+def network_weights(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of the network from a method's state dict, under the network's names."""
+    names = {name: unwrapped_name(name) for name in state_dict}
+    return {
+        plain.removeprefix(NETWORK): state_dict[name]
+        for name, plain in names.items()
+        if plain.startswith(NETWORK)
+    }
+
+
 def _fill(network: EmbeddingNetwork, weights: Mapping[str, Tensor], file: Path) -> None:
-    own = {k.removeprefix(NETWORK): v for k, v in weights.items() if k.startswith(NETWORK)}
+    own = network_weights(weights)
     try:
         network.load_state_dict(own)
     except RuntimeError as error:
