@@ -190,6 +190,9 @@ def _require_torch_file(path: Path, head: bytes) -> None:
             f"{path} is a pickle that torch.save did not write, and loading it could execute code, "
             f"so it was not loaded. {_conversion(path, load)}"
         )
+    elif not head.startswith(_MAGIC):
+        damaged = ", or is damaged or incomplete" if head.startswith(b"PK") else ""
+        raise InputError(f"{path} is not a checkpoint written by torch.save{damaged}")
 
 
 def _is_safetensors(head: bytes, size: int) -> bool:
