@@ -133,20 +133,30 @@ class Clusterer(ABC):
 
     @staticmethod
     def from_settings(settings: Mapping[str, Any]) -> Clusterer:
-        """Make the clusterer that :meth:`settings`, or a config, describes.
+        """Make the clusterer of this library that :meth:`settings` describes.
+
+        The settings may come from a stranger's checkpoint: classes of other packages are not made.
 
         Raises:
-            InputError: if no class of that name has been imported.
+            InputError: if this library has no class of that name, or it does not take the settings.
         """
-        package, _, name = settings["class_path"].rpartition(".")
-        # not imported here: settings may come from a stranger's checkpoint
-        kinds = list(_kinds(Clusterer))  # type: ignore[type-abstract]
-        for kind in kinds:
-            if kind.__qualname__ == name and kind.__module__.startswith(package):
-                return kind(**settings.get("init_args", {}))
-        known = ", ".join(kind.__name__ for kind in kinds)
-        path = settings["class_path"]
-        raise InputError(f"{path} is none of {known}; import it first if it is yours")
+        path = settings.get("class_path")
+        package, _, name = str(path).rpartition(".")
+        kinds = {
+            kind.__qualname__: kind
+            for kind in _kinds(Clusterer)  # type: ignore[type-abstract]
+            if kind.__module__.startswith("lightning_reid.")
+        }
+        kind = kinds.get(name)
+        if kind is None or not kind.__module__.startswith(package):
+            raise InputError(
+                f"{path} is none of this library's clusterers ({', '.join(kinds)}): make it "
+                "yourself and pass it as the argument clusterer"
+            )
+        try:
+            return kind(**settings.get("init_args", {}))
+        except TypeError as error:
+            raise InputError(f"{name} cannot be made: {error}") from error
 
 
 class DensityClusterer(Clusterer):

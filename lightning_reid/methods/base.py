@@ -6,10 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from lightning_reid.callbacks import PseudoLabelCallback
 from lightning_reid.clustering.clusterers import Clusterer
@@ -17,9 +18,11 @@ from lightning_reid.datamodules.base import Supervision
 from lightning_reid.errors import InputError, require, require_one_of
 from lightning_reid.labels import PseudoLabels
 from lightning_reid.lightning import OptimizerLRSchedulerConfig, pl, rank_zero_info
+from lightning_reid.methods.loading import load_method
 from lightning_reid.metrics import Evaluation, RetrievalMetrics
 from lightning_reid.models import EmbeddingNetwork, divide_batch
-from lightning_reid.models.trained import NETWORK
+from lightning_reid.models.checkpoint_content import method_of, network_weights
+from lightning_reid.models.tensor_names import UnwrappedNames, unwrapped
 
 Batch = dict[str, Tensor]
 
@@ -28,7 +31,14 @@ _SET_GROUP = (
 )
 
 
-class ReIDModule(pl.LightningModule, ABC):
+if TYPE_CHECKING:
+    _restricted_classmethod = classmethod
+else:
+    # Lightning's refuses to be called on an instance, which would stay as it is
+    _restricted_classmethod = type(vars(pl.LightningModule)["load_from_checkpoint"])
+
+
+class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
     """Base of all methods: embeds images, evaluates them, and keeps labels through checkpoints.
 
     A method adds :meth:`label`, :meth:`adopt` and ``training_step``.
@@ -133,7 +143,48 @@ class ReIDModule(pl.LightningModule, ABC):
         embeddings: Tensor = self.network(images)
         return embeddings
 
-    forward = embed
+    def forward(self, images: Tensor) -> Tensor:
+        """Return :meth:`embed` of the images, which a subclass may override."""
+        return self.embed(images)
+
+    @_restricted_classmethod
+    def load_from_checkpoint(
+        cls,  # noqa: N805 - a class method by its decorator
+        checkpoint_path: str | Path | IO[bytes],
+        map_location: Any = None,
+        hparams_file: str | Path | None = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Make a method from a checkpoint; nothing in the file is executed.
+
+        The file decides about numbers, texts and settings of this library's own classes alone. A
+        backbone that was given as a module and a clusterer of another class are not made from it:
+        pass them, as in ``O2CAP.load_from_checkpoint(file, backbone=Mine(), clusterer=Other())``.
+
+        Args:
+            checkpoint_path: The file, the folder of a run, an address such as ``s3://...``, or an
+                open file.
+            map_location: Where tensors are put, as for ``torch.load``; by default where they were
+                saved, or on the CPU if there is no accelerator.
+            hparams_file: A YAML file with the arguments that the method was made with; by default
+                those in the checkpoint.
+            strict: Whether names must match; by default ``strict_loading`` of the method.
+            weights_only: False allows any object in the file and is for trusted files alone.
+            kwargs: Arguments that replace those in the checkpoint.
+
+        Returns:
+            The method; of an abstract class such as ``ReIDModule`` the one that wrote the file, if
+            it is one of this library's.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            InputError: The file is not a checkpoint of this class, or holds what is not made.
+        """
+        return load_method(
+            cls, checkpoint_path, kwargs, map_location, hparams_file, strict, weights_only
+        )
 
     def labels_due(self, epoch: int, interval: int) -> bool:
         """Whether an epoch wants labels of its own; ``interval`` is the callback's."""
@@ -336,30 +387,24 @@ class ReIDModule(pl.LightningModule, ABC):
             checkpoint: what was read.
             name: what to call it.
         """
-        saved = checkpoint.get("lightning_reid")
-        if not saved:
-            raise InputError(
-                f"{name} was not written by a run of lightning_reid: give the "
-                "checkpoints/last.ckpt of one, or start from its weights with "
-                "--model.weights=<file>"
-            )
-        method = saved["method"]
+        method = method_of(checkpoint, name)
         if method != type(self).__name__:
             raise InputError(
                 f"{name} was written by {method}, the model is {type(self).__name__}; "
                 f"choose --model={method} or start from its backbone with --model.weights=<file>"
             )
-        weights = checkpoint.get("state_dict", {})
-        theirs = {
-            k.removeprefix(NETWORK): v.shape for k, v in weights.items() if k.startswith(NETWORK)
-        }
-        if theirs and theirs != {k: v.shape for k, v in self.network.state_dict().items()}:
-            told = [
-                s.get("backbone") for s in (checkpoint.get("hyper_parameters", {}), self.hparams)
-            ]
+        weights = network_weights(checkpoint.get("state_dict", {}))
+        theirs = {k: v.shape for k, v in weights.items()}
+        own = unwrapped(self.network).state_dict()
+        if theirs and theirs != {k: v.shape for k, v in own.items()}:
+            saved, given = (
+                s.get("backbone", "given as a module")
+                for s in (checkpoint.get("hyper_parameters", {}), self.hparams)
+            )
             raise InputError(
-                f"{name} holds another network (backbone {told[0]}) than the settings give "
-                f"(backbone {told[1]}): take its own, --config <its run folder>/config.yaml"
+                f"{name} holds another network (backbone {saved}) than the settings give "
+                f"(backbone {given}): take its own, --config <its run folder>/config.yaml, or "
+                "load_from_checkpoint(file, backbone=...) in Python"
             )
 
     def on_fit_start(self) -> None:

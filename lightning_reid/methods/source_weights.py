@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from lightning_reid.distributed import first_rank_only
 from lightning_reid.lightning import WeightAveraging, pl
+from lightning_reid.models.tensor_names import unwrapped
 
 
 class SourceWeights:
@@ -25,7 +26,7 @@ class SourceWeights:
 
         Every rank must call this. The weights are those of the first, as DDP will make them.
         """
-        state = module.state_dict()
+        state = unwrapped(module).state_dict()
         return first_rank_only(
             trainer, lambda: cls({k: v.detach().to("cpu", copy=True) for k, v in state.items()})
         )
@@ -40,7 +41,7 @@ class SourceWeights:
             module: What the weights were taken of, a part of the module that is trained.
             trainer: Trains it.
         """
-        module.load_state_dict(self.weights)
+        unwrapped(module).load_state_dict(self.weights)
         for optimizer in trainer.optimizers:
             optimizer.state.clear()
         for callback in trainer.callbacks:  # type: ignore[attr-defined]

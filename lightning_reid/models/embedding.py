@@ -10,9 +10,10 @@ from torch.nn.functional import normalize
 from lightning_reid.models.backbones import build_backbone
 from lightning_reid.models.batch_norm import group_batch_norms
 from lightning_reid.models.pooling import build_pool
+from lightning_reid.models.tensor_names import UnwrappedNames
 
 
-class EmbeddingNetwork(nn.Module):
+class EmbeddingNetwork(UnwrappedNames):
     """Backbone, pooling, batch-norm neck, unit length.
 
     The neck (https://arxiv.org/abs/1903.07071) keeps its bias at zero, so that embeddings stay

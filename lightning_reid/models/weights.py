@@ -21,6 +21,7 @@ from lightning_reid.models.checkpoint_files import (
 )
 from lightning_reid.models.ibn import is_ibn_tensor, plain_name
 from lightning_reid.models.interface import Backbone
+from lightning_reid.models.tensor_names import unwrapped_name
 from lightning_reid.models.timm_trunks import TIMM_PREFIX, timm_state_dict
 from lightning_reid.models.torchvision_trunks import torchvision_names
 
@@ -179,8 +180,8 @@ def _download(url: str) -> dict[str, Tensor]:
 
 
 def _renamed(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Bring the names of older torchvision files up to date."""
-    names = list(state_dict)
+    """Bring names of older torchvision files up to date, and remove those of wrappers."""
+    names = [unwrapped_name(name) for name in state_dict]
     for old, new in _RENAMED:
         names = [old.sub(new, name) for name in names]
     return dict(zip(names, state_dict.values(), strict=True))
