@@ -56,7 +56,7 @@ def run_forked(arguments, log, kill_after=None, kill_at=None, limit=300, hash_se
         pytest.skip("needs fork")
     server = _server(hash_seed)
     order = {"arguments": arguments, "log": str(log), "folder": str(Path.cwd())}
-    order |= {"after": kill_after, "at": kill_at}
+    order |= {"after": kill_after, "at": kill_at, "test": os.environ["PYTEST_CURRENT_TEST"]}
     server.stdin.write(json.dumps({**order, "limit": limit}) + "\n")
     server.stdin.flush()
     answer = json.loads(server.stdout.readline())
@@ -103,6 +103,7 @@ def _become_command(order):
     for ours, theirs in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(ours, theirs)
     os.chdir(order["folder"])
+    os.environ["PYTEST_CURRENT_TEST"] = order["test"]
     sys.argv = ["lightning-reid", *order["arguments"]]
     if order["at"] is not None:
         prepare(*order["at"])

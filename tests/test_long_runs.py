@@ -32,12 +32,13 @@ def test_a_long_run_holds_no_more_than_a_short_one(workers, persons, tmp_path):
         "--evaluate=false",
     ]
     command = arguments("fit", persons, tmp_path / "run", *options)
+    path = [str(Path(__file__).parent), os.environ["PYTHONPATH"]]
     subprocess.run(
         [sys.executable, "-m", "lightning_reid", *command],
         check=True,
         capture_output=True,
         timeout=3600,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path)},
     )
     with (tmp_path / "run" / "resources.csv").open() as file:
         table = np.array(list(csv.reader(file)), dtype=float)
