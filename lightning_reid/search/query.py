@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lightning_reid.data.dataset import pixels_of_pillow
+from lightning_reid.data.images import pixels_of_pillow
 from lightning_reid.errors import InputError
 
 Picture: TypeAlias = Image.Image | npt.NDArray[np.uint8]
