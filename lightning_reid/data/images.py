@@ -137,13 +137,31 @@ def read_image(path: str, *, max_pixels: int = MAX_PIXELS) -> Tensor:
         ...     print(read_image(f"{folder}/gate.png").tolist())
         [[[255, 255]], [[0, 0]], [[128, 128]]]
     """
-    try:
+    with _errors_naming(path):
         return decode_image(read_file(path, max_pixels=max_pixels), max_pixels=max_pixels)
-    except Exception as error:  # damaged files make decoders raise about anything
-        _reraise_if_not_of_the_file(error)
-        raise UnreadableImageError(
-            f"cannot read image {path}: {_reason(error)}; on_error=skip goes on without such images"
-        ) from error
+
+
+def examine_image(
+    path: str, *, max_pixels: int = MAX_PIXELS
+) -> tuple[Tensor, ImageHeader, str | None]:
+    """Decode an image file as :func:`read_image` does, and describe the file.
+
+    Args:
+        path: Image file.
+        max_pixels: Largest height times width.
+
+    Returns:
+        Image ``(3, H, W)``, uint8; its header; and what is wrong with the file, as
+        :func:`image_damage` says it, or None.
+
+    Raises:
+        UnreadableImageError: If the file cannot be decoded.
+        MemoryError: If there is not enough memory.
+    """
+    with _errors_naming(path):
+        data = read_file(path, max_pixels=max_pixels)
+        image, damage = _decode_damaged(data, max_pixels)
+        return image, read_header(data), damage
 
 
 def read_file(path: str, *, max_pixels: int = MAX_PIXELS) -> bytes:
@@ -255,15 +273,32 @@ def image_damage(data: bytes) -> str | None:
         damage.
     """
     try:
-        if data.startswith(_JPEG):
-            with _printed_by_libjpeg() as warnings:
-                decode_image(data)
-            return warnings[0] if warnings else None
-        decode_image(data)
-        return _parse_png(data).damage if data.startswith(_PNG) else None
+        return _decode_damaged(data, MAX_PIXELS)[1]
     except Exception as error:  # damaged files make decoders raise about anything
         _reraise_if_not_of_the_file(error)
         return _reason(error)
+
+
+def _decode_damaged(data: bytes, max_pixels: int) -> tuple[Tensor, str | None]:
+    """Decode an image file, and say what is wrong with it although that is possible."""
+    if data.startswith(_JPEG):
+        with _printed_by_libjpeg() as warnings:
+            image = decode_image(data, max_pixels=max_pixels)
+        return image, warnings[0] if warnings else None
+    image = decode_image(data, max_pixels=max_pixels)
+    return image, _parse_png(data).damage if data.startswith(_PNG) else None
+
+
+@contextmanager
+def _errors_naming(path: str) -> Iterator[None]:
+    """Turn what a decoder raises into an error that names the file."""
+    try:
+        yield
+    except Exception as error:  # damaged files make decoders raise about anything
+        _reraise_if_not_of_the_file(error)
+        raise UnreadableImageError(
+            f"cannot read image {path}: {_reason(error)}; on_error=skip goes on without such images"
+        ) from error
 
 
 def pixels_of_pillow(image: Image.Image) -> Tensor:

@@ -62,8 +62,9 @@ class ManifestData(ReIDDataModule):
     Folders need no file: ``pattern`` says what the parts of a path below ``root`` mean, such as
     ``{camera}/{tracklet}/*.jpg`` or ``{split}/{identity}_c{camera}_*.jpg``. A field in braces
     stands for a part of a name, as short as the rest allows; ``*`` for any part of a name, ``**``
-    for any number of folders. Fields of other names become further columns. Files that do not
-    match are counted in a warning; names that begin with a dot are passed over.
+    for any number of folders. Fields of other names become further columns. A pattern that ends
+    with ``*`` or a field matches files that end as images do (``.jpg``, ``.PNG``, ``.webp``, ...).
+    Files that do not match are counted in a warning; names that begin with a dot are passed over.
 
     Args:
         root: the manifest, ``.csv`` or another text file, or ``.parquet``; with ``pattern`` the

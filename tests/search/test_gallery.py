@@ -399,6 +399,14 @@ def test_an_index_that_never_rests_is_told(model, crops, monkeypatch):
         opened(model)
 
 
+def test_images_of_a_folder_by_their_endings(tmp_path):
+    names = ("1.jpg", "2.JPEG", "3.WebP", "4.avif", "5.TIF", os.fsdecode(b"caf\xe9\n.bmp"))
+    for name in (*names, "6.heic", "7.txt", "._1.jpg", "Thumbs.db", "@eaDir/1.jpg/thumb.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert list(list_images(tmp_path).images.paths) == [f"{tmp_path}/{name}" for name in names]
+
+
 def test_linked_folders_are_followed_but_not_in_circles(model, crops, tmp_path):
     linked = tmp_path / "linked"
     (linked / "own").mkdir(parents=True)
