@@ -18,6 +18,7 @@ from lightning_reid.clustering import Clusterer
 from lightning_reid.distributed import (
     first_rank_only,
     follow_first_rank,
+    gather_rows,
     require_own_batches,
     seed_of,
 )
@@ -151,10 +152,13 @@ class PseudoLabelCallback(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add the gradients that wait for further batches, with ``accumulate_grad_batches``."""
+        """Add the gradients that wait for further batches, with ``accumulate_grad_batches``.
+
+        Every process has its own: they are ``(processes, ...)`` for a parameter.
+        """
         if self._fitting and has_accumulated_gradients(trainer):
             checkpoint[_GRADIENTS] = {
-                name: trainer.strategy.reduce(parameter.grad.clone(), reduce_op="mean")
+                name: gather_rows(trainer, parameter.grad[None])
                 for name, parameter in pl_module.named_parameters()
                 if parameter.grad is not None
             }
@@ -189,6 +193,13 @@ class PseudoLabelCallback(pl.Callback):
         rewind(checkpoint, point)
         self._point = point
         self._gradients = checkpoint.get(_GRADIENTS, {})
+        saved = {len(gradient) for gradient in self._gradients.values()}
+        if saved and saved != {trainer.world_size}:
+            raise InputError(
+                f"the checkpoint was taken between two optimizer steps, when {saved.pop()} "
+                f"processes accumulated gradients; it cannot be resumed in {trainer.world_size}: "
+                "take as many, or another checkpoint"
+            )
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Forget an earlier run; a checkpoint that is resumed is read after this."""
@@ -211,7 +222,7 @@ class PseudoLabelCallback(pl.Callback):
             datamodule.assign(self.labels)
             _set_labels(pl_module, self.labels)
             self._adopt_again(trainer, pl_module)
-            if self._skips_itself(datamodule):
+            if hasattr(datamodule, "resume_at"):
                 batches = 0 if self._point is None else self._point.batches
                 datamodule.resume_at(epoch, batches)
         self._images = images
@@ -239,13 +250,16 @@ class PseudoLabelCallback(pl.Callback):
         """Let a module derive from the labels what its checkpoint does not hold."""
         if getattr(pl_module, "remembers", False) or self.labels is None:
             return
-        # the weights are those that the labels were made with, and so are the features
+        point, made_for = self._point, self.history[-1]["epoch"] if self.history else None
+        if point is not None and (point.in_epoch or made_for != point.epoch):
+            rank_zero_warn(
+                f"{type(pl_module).__name__} adopts the labels of its checkpoint with features of "
+                "other weights than they were made with: the resumed run differs from one that was "
+                "not interrupted. Save what adopt() derives, as ReIDModule.training_state does"
+            )
         loader = _datamodule(trainer).label_dataloader()
         extracted = extract_features(trainer, pl_module, loader)
         pl_module.adopt(self.labels, extracted.features)  # type: ignore[operator]
-
-    def _skips_itself(self, datamodule: Any) -> bool:
-        return hasattr(datamodule, "resume_at")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Resume with the batch after those that the checkpoint has."""
@@ -255,13 +269,13 @@ class PseudoLabelCallback(pl.Callback):
             return
         begin(trainer, point)
         self._loader_is_seeded = not point.in_epoch  # else the next epoch to start is another one
-        if not self._skips_itself(trainer.datamodule):  # type: ignore[attr-defined]
+        if not hasattr(trainer.datamodule, "resume_at"):  # type: ignore[attr-defined]
             skip_batches(trainer, point.batches)
             if point.in_epoch:
                 self._seed(trainer, point.epoch, 2 * point.batches)
         parameters = dict(pl_module.named_parameters())
         for name, gradient in self._gradients.items():
-            parameters[name].grad = gradient.to(parameters[name].device)
+            parameters[name].grad = gradient[trainer.global_rank].to(parameters[name].device)
         self._point, self._gradients = None, {}
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
