@@ -28,6 +28,7 @@ from lightning_reid.clustering import (
 from lightning_reid.data import Augmentation
 from lightning_reid.errors import InputError
 from lightning_reid.losses import update_memory
+from lightning_reid.methods.head import HeadModule
 from lightning_reid.methods.memory import MemoryModule
 
 WITH_CLUSTERER = [cls for cls in METHODS if "clusterer" in options_of(cls)]
@@ -427,3 +428,18 @@ def test_o2cap_associates_by_what_it_clusters_by():
     rows = camera_normalize(rows, torch.cat([cameras, torch.arange(9) % 3]))
     expected = 0.4 * rows[:6] @ rows[6:].T + 0.6 * rows[6:][own] @ rows[6:].T
     torch.testing.assert_close(scores[True], expected)
+
+
+@pytest.mark.parametrize("cls", [cls for cls in METHODS if issubclass(cls, HeadModule)])
+def test_a_head_is_drawn_on_the_cpu_whatever_the_default_device(cls):
+    # a Trainer makes its device, such as a GPU, the default one while it asks for layers
+    heads = []
+    for device in ("cpu", "meta"):
+        model = method(cls)
+        model.head_size = 5
+        before = torch.get_rng_state()
+        with torch.device(device):
+            heads.append(model.new_head(seed=3).state_dict())
+        assert torch.equal(torch.get_rng_state(), before)
+    assert heads[0].keys() == heads[1].keys()
+    assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])
