@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import shlex
 import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from jsonargparse import Namespace
 
 # configs name the classes of these packages without their path
 import lightning_reid.datamodules
@@ -18,11 +18,10 @@ from lightning_reid.callbacks.progress_lines import progress_display
 from lightning_reid.checkpoint_io import AtomicCheckpointIO
 from lightning_reid.commands import COMMANDS
 from lightning_reid.datamodules import ReIDDataModule
-from lightning_reid.errors import DownloadError, InputError, MissingPackageError
+from lightning_reid.errors import InputError
 from lightning_reid.finished_fit import EndingFitLoop
 from lightning_reid.lightning import (
     CheckpointIO,
-    MisconfigurationException,
     ModelCheckpoint,
     ProgressBar,
     StochasticWeightAveraging,
@@ -30,30 +29,82 @@ from lightning_reid.lightning import (
     isolate_rng,
     pl,
     rank_zero_info,
+    rank_zero_only,
     rank_zero_warn,
 )
-from lightning_reid.lightning.cli import (
-    ArgsType,
-    LightningArgumentParser,
-    LightningCLI,
-    SaveConfigCallback,
-)
+from lightning_reid.lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning_reid.lightning.internals import handle_sigterm, is_launched_by_function
 from lightning_reid.loggers import ContinuedCSVLogger, RepeatedEpochs
 from lightning_reid.methods import ReIDModule
-from lightning_reid.models.checkpoint_files import read_checkpoint
+from lightning_reid.models.checkpoint_files import is_checkpoint_path, read_checkpoint
 from lightning_reid.option_errors import BriefParser
 from lightning_reid.report import print_summary
 from lightning_reid.report.tables import read_retrieval
-from lightning_reid.run_folder import CONFIG, LAST, RunFolder, folder_of
-from lightning_reid.whole_files import whole_file
-
-_DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
-
-_INTERRUPTED = 130  # exit status of what the keyboard ended, by custom
+from lightning_reid.run_callbacks import (
+    EndLaunched,
+    HowToGoOn,
+    LastCheckpoint,
+    RequeuedCheckpoints,
+    SaveConfig,
+)
+from lightning_reid.run_folder import CONFIG, NONE, RunFolder
+from lightning_reid.stopping import raise_on_sigterm, raise_terminated, stop_status
+from lightning_reid.user_errors import user_error
 
 
 class ReIDCLI(LightningCLI):
-    """LightningCLI with one folder per run, and retrieval measured before and after ``fit``."""
+    """LightningCLI with one folder per run, and retrieval measured before and after ``fit``.
+
+    Data, method and options are checked before anything is written or computed.
+
+    Args:
+        model_class: See Lightning's. Default: any method.
+        datamodule_class: See Lightning's. Default: any data set.
+        args: What to parse instead of the process's own arguments.
+        run: Whether to run a command. False: there are none, and ``trainer``, ``model`` and
+            ``datamodule`` are made for a script of your own. The Trainer writes into the folder
+            that a ``fit`` would get.
+        options: See Lightning's.
+
+    Example:
+        >>> cli = ReIDCLI(run=False, args=["--config", "o2cap", "--config", "market1501"])
+        ... # doctest: +SKIP
+        >>> cli.trainer.fit(cli.model, cli.datamodule)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model_class: Any = ReIDModule,
+        datamodule_class: Any = ReIDDataModule,
+        *,
+        args: ArgsType = None,
+        run: bool = True,
+        **options: Any,
+    ) -> None:
+        self._checkpoint: Mapping[str, Any] | None = None  # until the model has been made
+        own = {"log_every_n_steps": 10, "callbacks": [LastCheckpoint(), Pictures()]}
+        usual = {
+            "subclass_mode_model": model_class is ReIDModule,
+            "subclass_mode_data": datamodule_class is ReIDDataModule,
+            "seed_everything_default": 0,
+            "save_config_callback": SaveConfig,
+            "save_config_kwargs": {"config_filename": CONFIG, "overwrite": True},
+            "auto_configure_optimizers": False,
+            "parser_class": BriefParser,
+            "parser_kwargs": {"parser_mode": "omegaconf+", "allow_abbrev": False},
+            "trainer_defaults": own,
+        }
+        super().__init__(model_class, datamodule_class, args=args, run=run, **{**usual, **options})
+
+    @property
+    def _config(self) -> Namespace:
+        """The settings of the command, as parsed."""
+        config: Namespace = self.config[self.subcommand] if self.subcommand else self.config
+        return config
+
+    def _given(self, option: str) -> Any:
+        """A setting of the Trainer's."""
+        return self._get(self.config_init, "trainer")[option]
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add ``--run_dir``, ``--evaluate`` and ``--embeddings``."""
@@ -77,62 +128,116 @@ class ReIDCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Find the run's folder; look for no pretrained weights that a checkpoint replaces."""
-        config = self.config[self.subcommand]
-        model, data = (config[key].class_path.rpartition(".")[2] for key in ("model", "data"))
+        config = self._config
+        checkpoint = config.get("ckpt_path")
+        settings = self._model_settings
+        self.weights = settings.get("weights")
+        self._require_trained(checkpoint)
+        model = _class_name(config.model, self.model_class)
+        data = _class_name(config.get("data"), self.datamodule_class)
         self.folder = RunFolder.choose(
             self.subcommand or "fit",
             config.run_dir or f"runs/{model}_{data}",
-            config.get("ckpt_path"),
+            None if checkpoint is None else str(checkpoint),
             [str(file) for file in config.get("config") or []],
         )
-        settings = config.model.init_args
-        self.weights = settings.get("weights")
+        self.asked_for_untrained = checkpoint == NONE or is_checkpoint_path(self.weights or "")
         if self.folder.checkpoint and self.weights:
             settings.weights = None
 
+    @property
+    def _model_settings(self) -> Namespace:
+        model = self._config.model
+        settings: Namespace = model.init_args if "init_args" in model else model
+        return settings
+
+    def _require_trained(self, checkpoint: str | Path | None) -> None:
+        """Raise an InputError if embeddings would be those of an untrained network by mistake."""
+        own = self.weights is not None and is_checkpoint_path(self.weights)
+        if self.subcommand == "predict" and checkpoint is None and not own:
+            raise InputError(
+                "predict needs a trained network: give --ckpt_path last, a checkpoint or the "
+                f"folder of a run; or --ckpt_path {NONE} for the network as it begins"
+            )
+
+    def instantiate_classes(self) -> None:
+        """Make data, Trainer and model, and check all before anything is written.
+
+        The data is looked at before the model is made, which may fetch its weights.
+        """
+        if not self.subcommand:
+            super().instantiate_classes()
+            return
+        config = self.config.clone()
+        # a parser of one class makes it whether or not it is asked for
+        of_any_class = self.subclass_mode_model and self.subclass_mode_data
+        later = {"model": config[self.subcommand].pop("model")} if of_any_class else {}
+        self.config_init = self.parser.instantiate_classes(config)
+        self.datamodule = self._get(self.config_init, "data")
+        self.trainer = self.instantiate_trainer()
+        must_be_prepared = _prepares_data(self.datamodule)
+        if not must_be_prepared:
+            self._check_data()
+        if later:
+            made = Namespace({self.subcommand: Namespace(later)})  # type: ignore[no-untyped-call]
+            made = self.parser.instantiate_classes(made)
+            self.config_init[self.subcommand]["model"] = self._get(made, "model")
+        self.model = self._get(self.config_init, "model")
+        if self._checkpoint is not None:
+            self.model.require_own(self._checkpoint, str(self.folder.checkpoint))
+            self._checkpoint = None
+        if must_be_prepared:
+            self._check_data()
+        if self.subcommand == "fit" and isinstance(self.model, ReIDModule):
+            self.model.check_fit(self.datamodule, self.trainer)
+
+    def _check_data(self) -> None:
+        """Read the lists of files that the command needs; the data module keeps them."""
+        if self.datamodule is None:
+            return
+        self.datamodule.trainer = self.trainer
+        try:
+            if _prepares_data(self.datamodule):
+                if getattr(rank_zero_only, "rank", 0):
+                    return  # the first process prepares it
+                self.datamodule.prepare_data()
+            self.datamodule.setup(self.subcommand)
+            if self.subcommand == "fit" and self._evaluates():
+                self.datamodule.setup("test")
+        except (InputError, FileNotFoundError) as error:
+            root = getattr(self.datamodule, "root", None)
+            if root is None or Path(root).exists():
+                raise
+            raise InputError(f"{error}; --data.root says where the data is") from error
+
     def after_instantiate_classes(self) -> None:
         """Let ``config.yaml`` tell the weights that were given."""
-        settings = self.config[self.subcommand].model.init_args
         if self.weights:
-            settings.weights = self.weights
+            self._model_settings.weights = self.weights
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """A Trainer that logs, saves and draws into the run folder."""
         if self.folder.checkpoint:
             # before anything is written into its folder
-            checkpoint = read_checkpoint(self.folder.checkpoint)
-            self.model.require_own(checkpoint, str(self.folder.checkpoint))
+            checkpoint = _read_run_checkpoint(self.folder.checkpoint)
             self._require_epochs(checkpoint)
-            self.steps_before = checkpoint["global_step"]
-        elif self.subcommand != "fit":
+            self._checkpoint = checkpoint
+            self.steps_before = checkpoint.get("global_step", 0)
+        elif self.subcommand not in ("fit", None) and not self.asked_for_untrained:
             rank_zero_warn(
                 f"no --ckpt_path: {self.subcommand} takes the network as it begins, untrained"
             )
         self.folder.require_writable()
-        start = self.folder.checkpoint
-        self.config_init[self.subcommand]["ckpt_path"] = None if start is None else str(start)
-        path = str(self.folder.path)
-        settings = {"default_root_dir": path, **kwargs}
-        given = self._get(self.config_init, "trainer")["plugins"] or []
-        plugins = given if isinstance(given, list) else [given]
-        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
-            settings["plugins"] = [*plugins, AtomicCheckpointIO()]
-        settings["logger"] = self._loggers(path)
-        callbacks = self._get(self.config_init, "trainer")["callbacks"] or []
-        settings["callbacks"] = [*(callbacks if isinstance(callbacks, list) else [callbacks])]
-        if self._get(self.config_init, "trainer")["enable_checkpointing"] is False:
-            usual = self.trainer_defaults["callbacks"]
-            self.trainer_defaults["callbacks"] = [
-                callback for callback in usual if not isinstance(callback, ModelCheckpoint)
-            ]
-        if self._shows_progress(settings["callbacks"]):
-            bars = self._get(self.config_init, "trainer")["enable_progress_bar"] is not False
-            display = progress_display(bars)
-            settings["callbacks"].append(display)
-            settings["enable_progress_bar"] = isinstance(display, ProgressBar)
-        if self.subcommand == "fit":
-            settings["callbacks"] += [HowToGoOn(self.folder.path), RepeatedEpochs()]
-        trainer = super().instantiate_trainer(**settings)
+        if self.subcommand:
+            start = self.folder.checkpoint
+            self.config_init[self.subcommand]["ckpt_path"] = None if start is None else str(start)
+        trainer = super().instantiate_trainer(**{**self._trainer_settings(), **kwargs})
+        if is_launched_by_function(trainer):
+            raise InputError(
+                f"--trainer.strategy {self._given('strategy')} is for notebooks, where what its "
+                "processes keep is lost after training: take ddp"
+            )
+        handle_sigterm(trainer, raise_terminated)
         EndingFitLoop.replace(trainer)
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, SaveConfig):
@@ -141,15 +246,42 @@ class ReIDCLI(LightningCLI):
         trainer.callbacks.append(self.page)  # type: ignore[attr-defined]  # after what it shows
         return trainer
 
+    def _trainer_settings(self) -> dict[str, Any]:
+        """What the Trainer is given in place of, or beside, the user's settings."""
+        path = str(self.folder.path)
+        settings: dict[str, Any] = {"default_root_dir": path, "logger": self._loggers(path)}
+        plugins = _as_list(self._given("plugins"))
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            settings["plugins"] = [*plugins, AtomicCheckpointIO()]
+        callbacks = _as_list(self._given("callbacks"))
+        barebones = self._given("barebones")
+        if barebones:  # no checkpoints, logs or bars
+            settings |= {"logger": False, "log_every_n_steps": 0}
+        if self._given("enable_checkpointing") is False or barebones:
+            usual = self.trainer_defaults["callbacks"]
+            self.trainer_defaults["callbacks"] = [
+                callback for callback in usual if not isinstance(callback, ModelCheckpoint)
+            ]
+        if not barebones and not any(isinstance(c, ProgressBar) for c in callbacks):
+            bars = self._given("enable_progress_bar") is not False
+            display = progress_display(bars)
+            callbacks.append(display)
+            settings["enable_progress_bar"] = isinstance(display, ProgressBar)
+        callbacks.append(EndLaunched())
+        if self.subcommand == "fit":
+            folder = self.folder.path
+            callbacks += [HowToGoOn(folder), RepeatedEpochs(), RequeuedCheckpoints(folder)]
+        return {**settings, "callbacks": callbacks}
+
     def _loggers(self, path: str) -> list[Any] | bool:
         """The CSV log first: Lightning takes its folder for that of the run."""
-        given = self._get(self.config_init, "trainer")["logger"]
+        given = self._given("logger")
         if given is False or given == []:
             return False
         begins = self.subcommand == "fit" and not self.folder.checkpoint
         own = [ContinuedCSVLogger(path, begins, name="", version="")]
         if given not in (None, True):
-            return [*own, *(given if isinstance(given, list) else [given])]
+            return [*own, *_as_list(given)]
         if self.subcommand == "fit":
             # of what is repeated, the first points are forgotten; a run that was tested has ended
             ended = "trained" in read_retrieval(self.folder.path)
@@ -160,10 +292,8 @@ class ReIDCLI(LightningCLI):
 
     def _require_epochs(self, checkpoint: Mapping[str, Any]) -> None:
         """Before anything of the run is touched."""
-        given = self._get(self.config_init, "trainer")
-        wanted, done = given["max_epochs"], checkpoint["epoch"] + 1
-        callbacks = given["callbacks"] or []
-        callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
+        wanted, done = self._given("max_epochs"), checkpoint.get("epoch", -1) + 1
+        callbacks = _as_list(self._given("callbacks"))
         if any(isinstance(callback, StochasticWeightAveraging) for callback in callbacks):
             done -= 1  # it takes an epoch more than it is given
         if self.subcommand == "fit" and wanted is not None and 0 <= wanted < done:
@@ -172,17 +302,11 @@ class ReIDCLI(LightningCLI):
                 f"for more, such as --trainer.max_epochs {2 * done}"
             )
 
-    def _shows_progress(self, callbacks: list[pl.Callback]) -> bool:
-        """Whether it is left to this command line how."""
-        given = self._get(self.config_init, "trainer")
-        return not given["barebones"] and not any(isinstance(c, ProgressBar) for c in callbacks)
-
     def before_fit(self) -> None:
         """Measure the untrained network, for comparison."""
         rank_zero_info(
             f"Writing to {self.folder.path}; if interrupted, add --ckpt_path last to go on"
         )
-        self.model.check_requirements()
         self.before: dict[str, float] = {}
         if self._evaluates() and not self.folder.checkpoint:
             with isolate_rng():
@@ -245,8 +369,11 @@ class ReIDCLI(LightningCLI):
         rank_zero_warn(f"{nothing} is of a run that was ended early")
 
     def _evaluates(self) -> bool:
-        wanted = self._get(self.config_init, "evaluate") and not self.trainer.fast_dev_run  # type: ignore[attr-defined]
-        return bool(wanted) and getattr(self.datamodule, "has_test", False)
+        trainer: Any = self.trainer
+        wanted = self._get(self.config_init, "evaluate") and not trainer.fast_dev_run
+        if not wanted or trainer.barebones:  # which logs nothing
+            return False
+        return bool(getattr(self.datamodule, "has_test", False))
 
     def _test(self, column: str) -> dict[str, float]:
         results = dict(self.trainer.test(self.model, self.datamodule, verbose=False)[0])
@@ -254,81 +381,30 @@ class ReIDCLI(LightningCLI):
         return results
 
 
-class HowToGoOn(pl.Callback):
-    """Says, when training is interrupted from the keyboard, how to go on with it.
-
-    Args:
-        folder: of the run.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        """In one line."""
-        if not isinstance(exception, KeyboardInterrupt):
-            return
-        settings, last = self.folder / CONFIG, self.folder / LAST
-        command = ["lightning-reid", "fit", "--config", str(settings)]
-        if last.is_file():
-            command += ["--ckpt_path", str(last)]
-            rank_zero_info(
-                f"Interrupted. To go on after its last whole epoch: {shlex.join(command)}"
-            )
-        else:
-            rank_zero_info(f"Interrupted in its first epoch. To begin again: {shlex.join(command)}")
+def _class_name(settings: Any, usual: Any) -> str:
+    """Name of the class that is made, for the name of the run."""
+    path = settings.get("class_path") if isinstance(settings, Namespace) else None
+    return str(path).rpartition(".")[2] if path else getattr(usual, "__name__", "loaders")
 
 
-class SaveConfig(SaveConfigCallback):
-    """Writes the settings when a run has begun: one that is refused leaves the file as it was.
-
-    Attributes:
-        begins_again: leave the checkpoint out, so that to repeat the run is to begin it again.
-    """
-
-    begins_again = False
-
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Not yet."""
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Checkpoint, data and method fit together."""
-        self._write(trainer)
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """For the command ``validate``."""
-        self._write(trainer)
-
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """For the command ``test``, and before ``fit``."""
-        self._write(trainer)
-
-    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """For the command ``predict``."""
-        self._write(trainer)
-
-    def _write(self, trainer: pl.Trainer) -> None:
-        if self.already_saved:
-            return
-        folder = folder_of(trainer)  # asks all ranks
-        if trainer.is_global_zero:
-            config = self.config.clone()
-            if self.begins_again:
-                config.ckpt_path = None
-            with whole_file(folder / self.config_filename) as stream:
-                stream.write(self.parser.dump(config, skip_none=False).encode())
-        self.already_saved = True
+def _as_list(given: Any) -> list[Any]:
+    return [*given] if isinstance(given, list) else [given] if given is not None else []
 
 
-_MENDABLE = (
-    InputError,
-    DownloadError,
-    MissingPackageError,
-    FileNotFoundError,
-    MisconfigurationException,  # Lightning's, such as for a GPU that is not there
-)
+def _prepares_data(datamodule: Any) -> bool:
+    """Whether it downloads or draws its data before it can be read."""
+    own = getattr(type(datamodule), "prepare_data", None)
+    return own is not None and own is not pl.LightningDataModule.prepare_data
+
+
+def _read_run_checkpoint(file: Path) -> Mapping[str, Any]:
+    checkpoint = read_checkpoint(file)
+    if not isinstance(checkpoint, dict) or not checkpoint.get("lightning_reid"):
+        raise InputError(
+            f"{file} was not written by a run of lightning_reid: give the checkpoints/last.ckpt of "
+            "one, or start from its weights with --model.weights=<file>"
+        )
+    return checkpoint
 
 
 def main() -> None:
@@ -337,38 +413,20 @@ def main() -> None:
     Classes may come from modules in the current folder, as with ``python -m``.
     """
     sys.path.append(str(Path.cwd()))
+    raise_on_sigterm()
     try:
         done = run_command_line()
-    except KeyboardInterrupt:  # outside the Trainer, which has its own way to end
-        sys.stderr.write("lightning-reid: interrupted\n")
-        sys.exit(_INTERRUPTED)
-    except Exception as error:
-        mendable = _mendable(error)
-        if mendable is None:
+    except BaseException as error:
+        if (status := stop_status(error)) is not None:
+            if not getattr(rank_zero_only, "rank", 0):
+                sys.stderr.write("lightning-reid: interrupted\n")
+            sys.exit(status)
+        told = user_error(error) if isinstance(error, Exception) else None
+        if told is None:
             raise
-        sys.exit(f"lightning-reid: {_in_one_line(mendable)}")
+        sys.exit(f"lightning-reid: {told}")
     if isinstance(done, int):
         sys.exit(done)
-
-
-def _mendable(error: BaseException | None) -> BaseException | None:
-    """The error that the user can mend, which the parser may have wrapped in others."""
-    while error is not None:
-        if isinstance(error, _MENDABLE):
-            return error
-        if isinstance(error, OSError) and error.errno in _DISK_TROUBLES:
-            return error
-        context = None if error.__suppress_context__ else error.__context__
-        error = error.__cause__ or context
-    return None
-
-
-def _in_one_line(error: BaseException) -> str:
-    """Its message; that of one from a worker process is the end of a traceback."""
-    message = str(error)
-    if message.startswith("Caught "):
-        message = message.strip().splitlines()[-1].partition(": ")[2]
-    return message
 
 
 def run_command_line(args: ArgsType = None) -> ReIDCLI | int:
@@ -393,29 +451,4 @@ def run_command_line(args: ArgsType = None) -> ReIDCLI | int:
     given = sys.argv[1:] if args is None else args
     if isinstance(given, list) and given and given[0] in COMMANDS:
         return COMMANDS[given[0]].run(given[1:])
-    return ReIDCLI(
-        ReIDModule,
-        ReIDDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        seed_everything_default=0,
-        save_config_callback=SaveConfig,
-        save_config_kwargs={"config_filename": CONFIG, "overwrite": True},
-        auto_configure_optimizers=False,
-        parser_class=BriefParser,
-        parser_kwargs={"parser_mode": "omegaconf+", "allow_abbrev": False},
-        trainer_defaults={
-            "log_every_n_steps": 10,
-            "callbacks": [
-                # after every epoch, whatever the validation does, in one file; with save_last
-                # alone Lightning writes it only when training ends
-                ModelCheckpoint(
-                    filename=LAST.stem,
-                    enable_version_counter=False,
-                    save_on_train_epoch_end=True,
-                ),
-                Pictures(),
-            ],
-        },
-        args=args,
-    )
+    return ReIDCLI(args=args)

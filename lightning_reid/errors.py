@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from math import inf
 from typing import Any
+
+from lightning_reid.messages import did_you_mean
 
 
 class InputError(ValueError):
@@ -11,6 +15,10 @@ class InputError(ValueError):
 
     The command line prints the message alone, without a traceback.
     """
+
+
+class UnknownArgumentError(InputError, TypeError):
+    """A class was given an argument that it does not have; the message says which are like it."""
 
 
 class MissingPackageError(ImportError):
@@ -45,3 +53,26 @@ def require_size(size: Any) -> None:
     whole = isinstance(size, (tuple, list)) and len(size) == 2
     if not whole or min(size) < 1:
         raise InputError(f"size must be height and width in pixels, each at least 1, not {size}")
+
+
+def refuse_unknown(cls: type, unknown: Mapping[str, Any]) -> None:
+    """Raise an error for keyword arguments that no ``__init__`` of a class knows.
+
+    Args:
+        cls: The class that is made.
+        unknown: What its innermost base was given and does not know.
+
+    Raises:
+        UnknownArgumentError: If there is any; the message names similar arguments.
+    """
+    for name in unknown:
+        known = {
+            parameter.name
+            for base in cls.__mro__
+            if inspect.isfunction(init := vars(base).get("__init__"))
+            and not base.__module__.startswith(("torch.", "lightning.", "pytorch_lightning."))
+            for parameter in [*inspect.signature(init).parameters.values()][1:]
+            if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        }
+        guess = did_you_mean(name, sorted(known)) or f"; there are {', '.join(sorted(known))}"
+        raise UnknownArgumentError(f"{cls.__name__} has no argument {name!r}{guess}")

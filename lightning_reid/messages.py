@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
+
+_CLOSE = 0.6  # likeness of names that are worth a guess; difflib's default
+_AS_CLOSE = 0.1  # names that are nearly as like as the best are named too
 
 
 def listed(names: Sequence[str], most: int) -> str:
@@ -45,3 +49,38 @@ def _escaped(character: str) -> str:
     if "\udc80" <= character <= "\udcff":  # a byte of a file name
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")
+
+
+def did_you_mean(given: str, names: Iterable[str], prefix: str = "") -> str:
+    """Return the names most like a wrong one, as the end of a sentence; empty if none is.
+
+    Args:
+        given: What was written. Only the part after its last dot counts, or, where a whole group
+            was meant, the one before its first dot.
+        names: What could have been meant.
+        prefix: Put before each name.
+
+    Example:
+        >>> did_you_mean("lr", ["learning_rate", "weight_decay"], prefix="--model.")
+        '; did you mean --model.learning_rate?'
+    """
+    likeness = {name: _likeness(given, name) for name in names}
+    best = max(likeness.values(), default=0.0)
+    near = [name for name, alike in likeness.items() if alike >= max(_CLOSE, best - _AS_CLOSE)]
+    if not near:
+        return ""
+    near.sort(key=lambda name: -likeness[name])
+    return f"; did you mean {' or '.join(prefix + name for name in near[:3])}?"
+
+
+def _likeness(given: str, name: str) -> float:
+    """From 0 to 1, of the last parts; where a whole group was meant, of the first."""
+    head, _, last = given.partition(".")[0], *given.rpartition(".")[1:]
+    own = name.rpartition(".")[2]
+    words = own.split("_")
+    if len(words) > 1 and last.lower() == "".join(word[:1] for word in words):
+        return 1.0  # lr: learning_rate
+    parts = [(last, own)]
+    if "." not in name and name != head:
+        parts.append((head, name))
+    return max(difflib.SequenceMatcher(None, a.lower(), b.lower()).ratio() for a, b in parts)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]
 
 from lightning_reid.errors import InputError
+from lightning_reid.local_paths import local_path
+from lightning_reid.messages import did_you_mean
 
 FOLDER = Path(__file__).with_name("configs")
 
@@ -41,8 +42,8 @@ def config_file(name: str) -> Path:
         if (file := folder / f"{name}.yaml").is_file():
             return file
     names = sorted(config_names())
-    if near := get_close_matches(name, names):
-        raise InputError(f"no config {name!r}; did you mean {' or '.join(near)}?")
+    if near := did_you_mean(name, names):
+        raise InputError(f"no config {name!r}{near}")
     short = ", ".join(n for n in names if "/" not in n)
     raise InputError(f"no config {name!r}: neither a file nor one of {short}")
 
@@ -67,13 +68,15 @@ def _replaced(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def _file_of(given: str) -> str:
-    path = Path(given)
+    if "://" in given:
+        return given
+    path = local_path(given)
     # a folder of data may have the name of a config
     if not (path.suffix or (path.exists() and not path.is_dir())):
         return str(config_file(given))
     if path.is_file():
         _require_settings(path)
-    return given
+    return str(path)
 
 
 def _require_settings(file: Path) -> None:

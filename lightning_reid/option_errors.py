@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
+import os
 import re
 import typing
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from lightning_reid.commands import CommandParser
+from lightning_reid.messages import did_you_mean, listed
 
-_CLOSE = 0.6  # likeness of names that are worth a guess; difflib's default
-_AS_CLOSE = 0.1  # names that are nearly as like as the best are named too
 _KEY = re.compile(r'Parser key "(.+?)":')
 _CLASS = re.compile(r"Problem with given class_path '(.+?)'")
 _UNKNOWN = re.compile(r"Option '(.+?)' is not accepted")
@@ -27,13 +27,56 @@ _EXPECTED = re.compile(
 )
 _ABSTRACT = re.compile(r"Expected an instantiatable class, but (\S+) is abstract")
 _GIVEN = re.compile(r"Given value: (.+)")
-_TYPES = re.compile(r"<class '(lightning_reid\..+?)'>")
+_HOME = re.compile(r"~[\w.-]*(/.*)?", re.DOTALL)
+_NO_IMPORT = re.compile(r"No module named '.+?'|module '.+?' has no attribute '.+?'")
+_TYPES = re.compile(r"((?:lightning_reid|lightning|pytorch_lightning|lightning_fabric)\.[\w.]+)")
+_LITERAL = re.compile(r"typing\.Literal\[(.+?)\]")
+# what to give where a whole class is missing
+_INSTEAD = {
+    "model": "the method, such as --config o2cap or --model O2CAP",
+    "data": "the data, such as --config manifest or --data ManifestData",
+}
+_NAMES_SHOWN = 30
 _UNRECOGNIZED = re.compile(r"unrecognized arguments: (.+)")
+_BEFORE_COMMAND = re.compile(r"Option '.+?' is not accepted before subcommand '(.+?)'")
 _NOT_OF_COMMAND = re.compile(r"Subcommand '.+?' does not accept option '(.+?)'")
 
 
+def _expand_home(settings: Any) -> Any:
+    """Replace a leading ``~`` in all strings of parsed settings, in place where they are nested.
+
+    Args:
+        settings: A namespace, list, dictionary or single value.
+
+    Returns:
+        The settings.
+    """
+    if isinstance(settings, Namespace):
+        for key, value in vars(settings).items():
+            setattr(settings, key, _expand_home(value))
+    elif isinstance(settings, dict):
+        return {key: _expand_home(value) for key, value in settings.items()}
+    elif isinstance(settings, (list, tuple)):
+        return type(settings)(map(_expand_home, settings))
+    elif type(settings) is str and _HOME.fullmatch(settings):
+        return os.path.expanduser(settings)  # noqa: PTH111
+    elif isinstance(settings, Path):
+        return Path(os.path.expanduser(settings))  # noqa: PTH111
+    return settings
+
+
 class BriefErrors(ArgumentParser):
-    """A parser that tells a wrong option in two lines."""
+    """A parser that tells a wrong option in two lines, and knows ``~`` in options and configs."""
+
+    def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
+        """As for any parser."""
+        config: Namespace = _expand_home(super().parse_args(*args, **kwargs))
+        return config
+
+    def parse_object(self, *args: Any, **kwargs: Any) -> Namespace:
+        """As for any parser."""
+        config: Namespace = _expand_home(super().parse_object(*args, **kwargs))
+        return config
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """End the process with what is wrong; parsers inside this one raise it, at length."""
@@ -59,17 +102,24 @@ def brief(message: str, known: Collection[str], command: str) -> str:
     """
     if found := _UNRECOGNIZED.match(message) or _NOT_OF_COMMAND.match(message):
         given = found[1].split()[0].partition("=")[0]
-        option = given.removeprefix("--")
-        return f"there is no option {given}{_guess(option, known)}\n{command} --help lists all"
+        guess = did_you_mean(given.lstrip("-"), [*known, *_of_classes(known)], "--")
+        return f"there is no option {given}{guess}\n{command} --help lists all"
     if found := _REQUIRED.match(message):
-        names = [name.rpartition(".")[2] for name in found[1].split(", ")]
-        return f"missing: {', '.join(f'--{name}' for name in names)}\n{command} --help lists all"
+        places, names = zip(
+            *(name.rpartition(".")[::2] for name in found[1].split(", ")), strict=True
+        )
+        missing = " and ".join(_INSTEAD.get(name, f"--{name}") for name in names)
+        of_command = f" {places[0]}" if places[0] else ""
+        return f"missing: {missing}\n{command}{of_command} --help lists all"
+    if found := _BEFORE_COMMAND.match(message):
+        return f"the command comes first: {command} {found[1]} ...\n{command} --help lists all"
     wrong = _Wrong.read(message)
     told = wrong.told()
     if told is None:
-        return f"{message}\n{command} --help lists all"
+        shown = _KEY.sub(lambda key: f"--{key[1]}:", " ".join(message.split()))
+        return f"{shown}\n{command} --help lists all"
     top = wrong.keys[0]
-    of_class = wrong.classes and top in known
+    of_class = wrong.classes and top in known and not _NO_IMPORT.search(told)
     more = f"--{top}.help {wrong.classes[0].rpartition('.')[2]}" if of_class else "--help"
     return f"{told}\n{command} {more} lists all"
 
@@ -117,15 +167,22 @@ class _Wrong:
             return f"{option}.{found[1]} is required"
         if found := _ABSTRACT.search(text):
             return f"say which class first: {option} {' or '.join(_names([found[1]]))}"
+        if self.classes and (failed := _NO_IMPORT.search(text)):
+            return f"{option}: cannot import {self.classes[-1]}: {failed[0]}"
         if found := _NO_CLASS.search(text):
             names = _names(_TYPES.findall(text))
-            guess = _guess(found[1], names, "") or f"; there are {', '.join(names)}"
+            all_names = f"; there are {listed(names, _NAMES_SHOWN)}" if names else ""
+            guess = did_you_mean(found[1], names) or all_names
             return f"{option}: there is no class {found[1]}{guess}"
-        tried = [(kind, value) for kind, value in _EXPECTED.findall(text) if kind != "NoneType"]
+        tried = [
+            (kind, value)
+            for kind, value in _EXPECTED.findall(text)
+            if kind != "NoneType" and not kind.startswith("path but")
+        ]
         values = [value for _, value in tried if value] + _GIVEN.findall(text)
         if not tried or not values:
             return None
-        kinds = " or ".join(dict.fromkeys(kind for kind, _ in tried))
+        kinds = " or ".join(dict.fromkeys(_plain(kind) for kind, _ in tried))
         if self.keys[-1] == "size":
             kinds = "[height,width], such as [256,128]"
         return f"{option}: expected {kinds}, not {values[0]}"
@@ -134,28 +191,25 @@ class _Wrong:
         if not self.classes:
             return f"there is no option {option}.{name}"
         cls = _imported(self.classes[-1])
-        guess = _guess(name, _options(cls), f"{option}.")
+        guess = did_you_mean(name, _options(cls), f"{option}.")
         return f"{cls.__name__} has no option {option}.{name}{guess}"
 
 
-def _guess(given: str, known: Iterable[str], dashes: str = "--") -> str:
-    """The nearest names, as the end of a sentence."""
-    likeness = {name: _likeness(given, name) for name in known}
-    best = max(likeness.values(), default=0.0)
-    near = [name for name, alike in likeness.items() if alike >= max(_CLOSE, best - _AS_CLOSE)]
-    if not near:
-        return ""
-    near.sort(key=lambda name: -likeness[name])
-    return f"; did you mean {' or '.join(dashes + name for name in near[:3])}?"
+def _plain(kind: str) -> str:
+    """A type as people say it: the values of a literal, a class without its module."""
+    if found := _LITERAL.fullmatch(kind):
+        return " or ".join(value.strip("'\"") for value in found[1].split(", "))
+    return kind.rpartition(".")[2] if _TYPES.fullmatch(kind) else kind
 
 
-def _likeness(given: str, name: str) -> float:
-    """From 0 to 1, of the last parts; where a whole group was meant, of the first."""
-    head, _, last = given.partition(".")[0], *given.rpartition(".")[1:]
-    parts = [(last, name.rpartition(".")[2])]
-    if "." not in name and name != head:
-        parts.append((head, name))
-    return max(difflib.SequenceMatcher(None, a.lower(), b.lower()).ratio() for a, b in parts)
+def _of_classes(known: Collection[str]) -> Iterator[str]:
+    """Options that every method and every data set has, for the parsers that take one."""
+    from lightning_reid.datamodules import ReIDDataModule
+    from lightning_reid.methods import ReIDModule
+
+    for key, cls in (("model", ReIDModule), ("data", ReIDDataModule)):
+        if key in known:
+            yield from (f"{key}.{name}" for name in inspect.signature(cls).parameters)
 
 
 def _imported(path: str) -> type[Any]:
@@ -166,7 +220,8 @@ def _imported(path: str) -> type[Any]:
 
 def _names(bases: Iterable[str]) -> list[str]:
     """Names of the classes that can be given for one of these."""
-    return sorted({cls.__name__ for base in map(_imported, bases) for cls in _subclasses(base)})
+    found = {cls.__name__ for base in map(_imported, bases) for cls in _subclasses(base)}
+    return sorted(name for name in found if not name.startswith("_"))
 
 
 def _subclasses(cls: type[Any]) -> Iterator[type[Any]]:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
 from lightning_reid.errors import InputError
-from lightning_reid.lightning import pl, rank_zero_only, rank_zero_warn
+from lightning_reid.lightning import pl, rank_zero_info, rank_zero_only, rank_zero_warn
+from lightning_reid.local_paths import local_path
 from lightning_reid.run_claim import claim
 
 LAST = Path("checkpoints", "last.ckpt")
 CONFIG = "config.yaml"
 RECORD = "run.json"
 
+# what --ckpt_path may say beside a file or folder
+NEWEST, NEWEST_OR_NONE, REQUEUED, NONE = "last", "last_or_none", "hpc", "none"
+
+_REQUEUED = re.compile(r"hpc_ckpt_(\d+)\.ckpt")  # what Lightning calls them
 _LITTLE = 4096  # bytes; an empty file fits on a full disk
 
 
@@ -49,38 +55,58 @@ class RunFolder:
         that another process is at, ``wanted-2``, ``wanted-3``, ...
         A ``fit`` from a run's checkpoint goes on in that run's folder, and one from ``"last"``
         begins a run again that was interrupted before its first checkpoint; other commands write
-        into a folder named after them inside it.
+        into a folder named after them inside it. A ``fit`` that SLURM has started again resumes
+        from the newest checkpoint of the run that the job was at.
 
         Args:
             command: ``fit``, ``test``, ...
             wanted: folder that the user asked for.
-            checkpoint: a file, the folder of a run, ``"last"``, or None. ``"last"`` is that of the
-                run whose ``config.yaml`` was given, else of the newest run called ``wanted``.
+            checkpoint: a file, the folder of a run, None, or a word. ``"last"``: the newest
+                checkpoint of the run whose ``config.yaml`` was given, else of the newest run called
+                ``wanted``. ``"last_or_none"``: likewise, but a ``fit`` begins where there is none.
+                ``"hpc"``: the newest that was written before SLURM requeued the job. ``"none"``:
+                none, as with None.
             configs: files that the settings were read from.
 
         Raises:
             FileNotFoundError: if there is no such checkpoint.
-            InputError: if another process trains in the folder of a run that is to go on.
+            InputError: if another process trains in the folder of a run that is to go on, or
+                ``"last_or_none"`` is given for another command than ``fit``.
         """
         # one spelling for one folder: Lightning deletes the checkpoint before by its path
-        wanted = Path(wanted).resolve()
-        if checkpoint is None:
+        wanted = local_path(wanted).resolve()
+        own = _own_run(configs)
+        if checkpoint == NEWEST_OR_NONE:
+            if command != "fit":
+                raise InputError(f"{command} needs a checkpoint: give --ckpt_path {NEWEST}")
+            runs = [own] if own else _numbered(wanted)
+            checkpoint = NEWEST if any(map(newest_checkpoint, runs)) else None
+        if checkpoint in (None, NONE):
             # a network as it begins, whose results must not replace those of a trained one
-            if command == "fit":
-                return _first_free(wanted)
-            return cls(wanted / f"{command}_untrained")
-        if checkpoint == "last":
-            own = _own_run(configs)
-            if command == "fit" and (begun := _begun(wanted, own)):
+            if command != "fit":
+                return cls(wanted / f"{command}_untrained")
+            interrupted = next(filter(_is_requeued, reversed(_numbered(wanted))), None)
+            return cls._resumed(interrupted) if interrupted else _first_free(wanted)
+        if checkpoint in (NEWEST, REQUEUED):
+            if command == "fit" and checkpoint == NEWEST and (begun := _begun(wanted, own)):
                 rank_zero_warn(f"{begun} was interrupted before its first checkpoint: begun again")
                 return cls(begun, held=_hold(begun))
-            file = _last_of(own) if own else _newest_checkpoint(wanted)
+            find = newest_checkpoint if checkpoint == NEWEST else requeued_checkpoint
+            file = _only(find, own) if own else _newest(find, wanted)
         else:
-            file = find_checkpoint(checkpoint)
+            file = find_checkpoint(str(checkpoint))
         run = run_of(file, elsewhere=wanted)
-        if command == "fit":
-            return cls(run, file, _hold(run))
-        return cls(run / command, file)
+        if command != "fit":
+            return cls(run / command, file)
+        return cls._resumed(run) if _is_requeued(run) else cls(run, file, _hold(run))
+
+    @classmethod
+    def _resumed(cls, run: Path) -> RunFolder:
+        """The folder of a run whose job SLURM has started again."""
+        file = newest_checkpoint(run)
+        where = f"from {file}" if file else "from the beginning: it has no checkpoint yet"
+        rank_zero_info(f"SLURM job {slurm_job()} was started again: {run} goes on {where}")
+        return cls(run, file, _hold(run))
 
     def require_writable(self) -> None:
         """See whether the run can be written; leaves nothing there.
@@ -97,16 +123,49 @@ class RunFolder:
 
 
 def find_checkpoint(given: str | Path) -> Path:
-    """The file that is meant by a file or the folder of a run.
+    """The file that is meant by a file or the folder of a run, whose newest it is.
 
     Raises:
         FileNotFoundError: if there is none.
+        InputError: if it is a URL.
     """
-    path = Path(given).resolve()
-    file = path / LAST if path.is_dir() else path
+    path = local_path(given).resolve()
+    file = (newest_checkpoint(path) or path / LAST) if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(f"no checkpoint {file}: give a file, or the folder of a run")
     return file
+
+
+def newest_checkpoint(run: Path) -> Path | None:
+    """The checkpoint of a run that has come farthest; None if it has none."""
+    last, requeued = run / LAST, requeued_checkpoint(run)
+    if not last.is_file():
+        return requeued
+    if requeued is None or _steps(requeued) <= _steps(last):
+        return last
+    return requeued
+
+
+def requeued_checkpoint(run: Path) -> Path | None:
+    """The newest checkpoint that was written before SLURM requeued a run's job, if any."""
+    files = requeued_checkpoints(run)
+    return files[-1] if files else None
+
+
+def requeued_checkpoints(run: Path) -> list[Path]:
+    """All checkpoints that were written before SLURM requeued a run's job, oldest first."""
+    if not run.is_dir():
+        return []
+    found = [(int(m[1]), path) for path in run.iterdir() if (m := _REQUEUED.fullmatch(path.name))]
+    return [path for _, path in sorted(found)]
+
+
+def slurm_job() -> str | None:
+    """The SLURM job that this process belongs to; None if it belongs to none."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    if array is not None:
+        return f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID', '')}"
+    return os.environ.get("SLURM_JOB_ID")
 
 
 def run_of(checkpoint: Path, elsewhere: Path | None = None) -> Path:
@@ -119,7 +178,7 @@ def run_of(checkpoint: Path, elsewhere: Path | None = None) -> Path:
     folder = checkpoint.parent
     if folder.name == LAST.parent.name:
         return folder.parent
-    return folder if elsewhere is None else elsewhere
+    return folder if elsewhere is None or _REQUEUED.fullmatch(checkpoint.name) else elsewhere
 
 
 def folder_of(trainer: pl.Trainer) -> Path:
@@ -144,7 +203,7 @@ def _existing(folder: Path) -> Path:
 def _own_run(configs: Sequence[str | Path]) -> Path | None:
     """The run whose settings were given, the last of several."""
     folders = [Path(c).resolve().parent for c in configs if Path(c).name == CONFIG]
-    runs = [f for f in folders if (f / LAST).is_file() or (f / RECORD).is_file()]
+    runs = [f for f in folders if newest_checkpoint(f) or (f / RECORD).is_file()]
     return runs[-1] if runs else None
 
 
@@ -161,31 +220,60 @@ def _begun(wanted: Path, own: Path | None) -> Path | None:
 
 
 def _has_trained(run: Path) -> bool:
-    """Whether it has finished an epoch, whether or not it keeps checkpoints."""
+    """Whether it has finished an epoch, or has a checkpoint, whether or not it keeps them."""
     from lightning_reid.report.record import RunRecord
 
-    if (run / LAST).is_file():
+    if (run / LAST).is_file() or requeued_checkpoint(run):
         return True
     record = RunRecord.read(run)
     return record is not None and record.epochs_done > 0
 
 
-def _last_of(run: Path) -> Path:
-    if not (run / LAST).is_file():
-        raise FileNotFoundError(f"no {LAST} in {run}")
-    return run / LAST
+def _is_requeued(run: Path) -> bool:
+    """Whether SLURM has started the job again that was at this run."""
+    from lightning_reid.report.record import RunRecord
+
+    job = slurm_job()
+    record = None if job is None else RunRecord.read(run)
+    if record is None or record.job != job:
+        return False
+    # a job may also begin several runs, one after the other
+    again = int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
+    return again or requeued_checkpoint(run) is not None
 
 
-def _newest_checkpoint(wanted: Path) -> Path:
-    runs = _numbered(wanted)
-    finished = [run for run in runs if (run / LAST).is_file()]
-    if not finished:
+def _steps(checkpoint: Path) -> int:
+    """Training steps before a checkpoint; -1 if it cannot be read."""
+    import torch
+
+    try:
+        content = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
+        return int(content["global_step"])
+    except Exception:  # whoever loads it says what is wrong with it
+        return -1
+
+
+def _only(find: Callable[[Path], Path | None], run: Path) -> Path:
+    if (file := find(run)) is None:
         raise FileNotFoundError(
-            f"no {LAST} in {wanted}; give --run_dir or a file, or leave out --ckpt_path to begin"
+            f"no {LAST if find is newest_checkpoint else 'hpc_ckpt_*'} in {run}"
         )
-    if finished[-1] != runs[-1]:
-        rank_zero_warn(f"{runs[-1]} has no checkpoint yet: the last one is that of {finished[-1]}")
-    return finished[-1] / LAST
+    return file
+
+
+def _newest(find: Callable[[Path], Path | None], wanted: Path) -> Path:
+    runs = _numbered(wanted)
+    finished = [(run, file) for run in runs if (file := find(run))]
+    if not finished:
+        name = LAST if find is newest_checkpoint else "hpc_ckpt_*"
+        raise FileNotFoundError(
+            f"no {name} in {wanted}; give --run_dir or a file, or leave out --ckpt_path to begin "
+            f"(--ckpt_path {NEWEST_OR_NONE} begins where there is none)"
+        )
+    run, file = finished[-1]
+    if run != runs[-1]:
+        rank_zero_warn(f"{runs[-1]} has no checkpoint yet: the last one is that of {run}")
+    return file
 
 
 def _numbered(wanted: Path) -> list[Path]:

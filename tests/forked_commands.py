@@ -25,6 +25,9 @@ _IMPORTED = (
     "lightning_reid.clustering.dbscan_loops",
     "lightning_reid.clustering.jaccard_loops",
     "lightning_reid.clustering.selection_loops",
+    "lightning_reid.export.command",
+    "lightning_reid.inspection.command",
+    "lightning_reid.search.command",
     "sklearn.metrics",
     "torch.utils.tensorboard",
 )
@@ -32,14 +35,20 @@ _IMPORTED = (
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: its exit status (-9: killed), what it printed, its processor time."""
+    """How a command ended: its exit status (-9: killed), what it printed, its processor time.
+
+    ``left`` counts processes of its own that outlived it by some seconds.
+    """
 
     status: int
     output: str
     seconds: float
+    left: int = 0
 
 
-def run_forked(arguments, log, kill_after=None, kill_at=None, limit=300, hash_seed=0):
+def run_forked(
+    arguments, log, kill_after=None, kill_at=None, limit=300, hash_seed=0, **environment
+):
     """Run a command in a process of its own.
 
     Args:
@@ -48,19 +57,21 @@ def run_forked(arguments, log, kill_after=None, kill_at=None, limit=300, hash_se
         kill_after: kill it, with -9, when it has worked for so many seconds of processor time,
             which depends little on what else the machine does.
         kill_at: ``(class of the method, moment, n)``: it kills itself the n-th time that it comes
-            to this moment, see ``kill_moments.py``.
+            to this moment, see ``kill_moments.py``; with a fourth part, that signal is sent.
         limit: seconds after which it has hung.
         hash_seed: decides in which order sets of strings are iterated over in this process.
+        environment: further variables of its environment.
     """
     if not hasattr(os, "fork"):
         pytest.skip("needs fork")
     server = _server(hash_seed)
     order = {"arguments": arguments, "log": str(log), "folder": str(Path.cwd())}
-    order |= {"after": kill_after, "at": kill_at, "test": os.environ["PYTEST_CURRENT_TEST"]}
+    order |= {"after": kill_after, "at": kill_at, "environment": environment}
+    order["test"] = os.environ["PYTEST_CURRENT_TEST"]
     server.stdin.write(json.dumps({**order, "limit": limit}) + "\n")
     server.stdin.flush()
     answer = json.loads(server.stdout.readline())
-    ended = Ended(answer["status"], Path(log).read_text(), answer["seconds"])
+    ended = Ended(answer["status"], Path(log).read_text(), answer["seconds"], answer["left"])
     assert not answer["hung"], f"still running after {limit} s:\n{ended.output}"
     return ended
 
@@ -102,8 +113,10 @@ def _become_command(order):
     nothing = os.open(os.devnull, os.O_RDONLY)
     for ours, theirs in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(ours, theirs)
+    os.setsid()  # what it starts is known by its group
     os.chdir(order["folder"])
     os.environ["PYTEST_CURRENT_TEST"] = order["test"]
+    os.environ.update(order["environment"])
     sys.argv = ["lightning-reid", *order["arguments"]]
     if order["at"] is not None:
         prepare(*order["at"])
@@ -117,11 +130,29 @@ def _watch(child, kill_after, limit):
         ended, status, used = os.wait4(child, os.WNOHANG)
         if ended:
             seconds = used.ru_utime + used.ru_stime
-            return {"status": os.waitstatus_to_exitcode(status), "seconds": seconds, "hung": hung}
+            ended = {"status": os.waitstatus_to_exitcode(status), "seconds": seconds}
+            return {**ended, "hung": hung, "left": _left(child)}
         hung = time.monotonic() - started > limit
         if hung or (kill_after is not None and _worked(child) >= kill_after):
             os.kill(child, signal.SIGKILL)
         time.sleep(0.002)
+
+
+def _left(group, patience=8):
+    """Processes of a group that live on; loading workers look for their parent every 5 s."""
+    end = time.monotonic() + patience
+    while alive := [p for p in psutil.pids() if _group_of(p) == group]:
+        if time.monotonic() > end:
+            break
+        time.sleep(0.05)
+    return len(alive)
+
+
+def _group_of(process):
+    try:
+        return os.getpgid(process)
+    except OSError:
+        return None
 
 
 def _worked(child):

@@ -1,4 +1,4 @@
-"""Moments at which a process kills itself, as ``kill -9`` would just then."""
+"""Moments at which a process sends itself a signal, such as that of ``kill -9``."""
 
 import io
 import os
@@ -9,23 +9,25 @@ from pathlib import Path
 import torch
 
 import lightning_reid
+from lightning_reid.models.trained import TrainedModel
 
 
-def prepare(method, moment, count):
-    """Kill this process the ``count``-th time that it comes to a moment of :data:`MOMENTS`."""
-    MOMENTS[moment](getattr(lightning_reid, method), Countdown(count))
+def prepare(method, moment, count, number=signal.SIGKILL):
+    """Send this process a signal the ``count``-th time that it comes to one of :data:`MOMENTS`."""
+    MOMENTS[moment](getattr(lightning_reid, method), Countdown(count, number))
 
 
 class Countdown:
-    """Kills when it has been called so often."""
+    """Sends the signal when it has been called so often."""
 
-    def __init__(self, count):
+    def __init__(self, count, number):
         self.left = count
+        self.number = number
 
     def __call__(self):
         self.left -= 1
         if not self.left:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self.number)
 
 
 def _after(name, condition=lambda module: True):
@@ -89,9 +91,25 @@ def _replacing(name, before):
     return install
 
 
+def _model_loaded(cls, reached):
+    load = TrainedModel.load
+
+    def loaded(*args, **kwargs):
+        model = load(*args, **kwargs)
+        reached()
+        return model
+
+    TrainedModel.load = loaded
+
+
 MOMENTS = {
     "in a step": _after("training_step"),
     "after a step": _after("on_train_batch_end"),
+    "model loaded": _model_loaded,
+    "reading the data": _after("setup"),
+    "evaluating": _after("test_step"),
+    "validating": _after("validation_step"),
+    "predicting": _after("predict_step"),
     "extracting": _after("embed", _extracting),
     "labelling": _after("label"),
     "adopting": _after("adopt"),

@@ -239,7 +239,7 @@ def fails(capsys, *args):
         ("--model=O2CUP", "there is no class O2CUP; did you mean O2CAP?"),
         ("--model.clusterer=Foo", "there is no class Foo; there are AgglomerativeClusterer"),
         ("--model.learning_rate=abc", "--model.learning_rate: expected float, not abc"),
-        ("--model.last_stride=7", "--model.last_stride: expected typing.Literal[1, 2], not 7"),
+        ("--model.last_stride=7", "--model.last_stride: expected 1 or 2, not 7"),
         ("--trainer.max_epochs=many", "--trainer.max_epochs: expected int, not many"),
         (
             "--data.size=[1,2,3]",
@@ -446,10 +446,23 @@ def test_a_checkpoint_of_another_network_is_told_in_one_line(persons, tmp_path, 
 
 
 def test_an_untrained_network_has_a_folder_of_its_own(persons, tmp_path):
-    with pytest.warns(UserWarning, match="no --ckpt_path: predict takes the network as it begins"):
+    with pytest.warns(UserWarning, match="no --ckpt_path: test takes the network as it begins"):
+        run("test", persons, tmp_path / "run", "--trainer.limit_test_batches=1")
+    assert (tmp_path / "run" / "test_untrained" / "metrics.csv").is_file()
+    assert not (tmp_path / "run" / "test").exists()
+
+
+@pytest.mark.parametrize("how", ["--ckpt_path=none", "--model.weights={}"])
+def test_an_untrained_network_predicts_only_where_it_is_asked_to(
+    how, trained, persons, tmp_path, recwarn
+):
+    with pytest.raises(InputError, match="predict needs a trained network: give --ckpt_path last"):
         run("predict", persons, tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+    weights = trained[0] / "checkpoints" / "last.ckpt"
+    run("predict", persons, tmp_path / "run", how.format(weights))
     assert (tmp_path / "run" / "predict_untrained" / "embeddings.npz").is_file()
-    assert not (tmp_path / "run" / "predict").exists()
+    assert not any("untrained" in str(warning.message) for warning in recwarn)
 
 
 def test_without_a_test_set_the_training_images_are_embedded(persons, tmp_path):
@@ -459,8 +472,7 @@ def test_without_a_test_set_the_training_images_are_embedded(persons, tmp_path):
         (crops / camera).mkdir(parents=True, exist_ok=True)
         shutil.copy(file, crops / camera)
     data = ["--data=ManifestData", "--data.pattern={camera}/*", f"--data.root={crops}"]
-    with pytest.warns(UserWarning, match="untrained"):
-        run("predict", crops, tmp_path / "run", *data)
+    run("predict", crops, tmp_path / "run", *data, "--ckpt_path=none")
     saved = np.load(tmp_path / "run" / "predict_untrained" / "embeddings.npz")
     assert len(saved["embeddings"]) == 10
     assert sorted(saved["paths"]) == sorted(map(str, crops.glob("*/*")))

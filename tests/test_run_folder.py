@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from lightning_reid.errors import InputError
 from lightning_reid.report.record import RunRecord
@@ -167,7 +168,7 @@ def test_last_takes_no_other_run_than_that_of_the_settings(tmp_path):
 
 
 def begun(folder, epochs_done=0):
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "config.yaml").touch()
     RunRecord("fit", "CAP", "MARS", epochs_done=epochs_done).write(folder)
     return folder
@@ -188,3 +189,64 @@ def test_a_run_that_keeps_no_checkpoints_is_neither_replaced_nor_begun_again(tmp
     assert RunFolder.choose("fit", tmp_path / "run", None).path == tmp_path / "run-2"
     with pytest.raises(FileNotFoundError, match=r"no checkpoints.last.ckpt in .*run"):
         RunFolder.choose("fit", tmp_path / "run", "last")
+
+
+def requeued(folder, job, numbers=(1,), steps=0):
+    begun(folder)
+    RunRecord("fit", "CAP", "MARS", job=job).write(folder)
+    for number in numbers:
+        torch.save({"global_step": steps + number}, folder / f"hpc_ckpt_{number}.ckpt")
+    return folder
+
+
+def test_a_requeued_job_finds_its_run_among_those_of_other_jobs(tmp_path, monkeypatch):
+    wanted = tmp_path / "run"
+    first = requeued(wanted, "7", numbers=(9, 10))
+    requeued(tmp_path / "run-2", "8")
+    assert RunFolder.choose("fit", wanted, None).path == tmp_path / "run-3"
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    expected = RunFolder(first, first / "hpc_ckpt_10.ckpt")
+    for checkpoint in (None, "none", str(first / "hpc_ckpt_9.ckpt")):
+        assert RunFolder.choose("fit", wanted, checkpoint) == expected
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    assert RunFolder.choose("fit", wanted, None).path == tmp_path / "run-3"
+
+
+def test_a_job_may_begin_two_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    run = requeued(finished(tmp_path / "old").rename(tmp_path / "run"), "7", numbers=())
+    assert RunFolder.choose("fit", run, None).path == tmp_path / "run-2"
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    last = run / "checkpoints" / "last.ckpt"
+    assert RunFolder.choose("fit", run, None) == RunFolder(run, last)
+
+
+def test_a_requeued_job_without_a_checkpoint_begins_again_in_its_folder(tmp_path, monkeypatch):
+    run = requeued(tmp_path / "run", "7", numbers=())
+    RunRecord("fit", "CAP", "MARS", job="7", epochs_done=2).write(run)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert RunFolder.choose("fit", run, None) == RunFolder(run)
+
+
+def test_last_is_the_checkpoint_that_has_come_farthest(tmp_path):
+    run = requeued(finished(tmp_path / "old").rename(tmp_path / "run"), "7", steps=10)
+    last, hpc = run / "checkpoints" / "last.ckpt", run / "hpc_ckpt_1.ckpt"
+    for steps, expected in ((12, last), (11, last), (10, hpc)):
+        torch.save({"global_step": steps}, last)
+        for checkpoint in ("last", "last_or_none", str(run)):
+            assert RunFolder.choose("fit", run, checkpoint) == RunFolder(run, expected)
+    assert RunFolder.choose("test", run, "hpc") == RunFolder(run / "test", hpc)
+    hpc.unlink()
+    with pytest.raises(FileNotFoundError, match=r"no hpc_ckpt_\* in .*run"):
+        RunFolder.choose("fit", run, "hpc")
+
+
+def test_last_or_none_begins_where_there_is_none(tmp_path):
+    run = tmp_path / "run"
+    assert RunFolder.choose("fit", run, "last_or_none") == RunFolder(run)
+    with pytest.raises(InputError, match="test needs a checkpoint"):
+        RunFolder.choose("test", run, "last_or_none")
+    last = finished(run) / "checkpoints" / "last.ckpt"
+    assert RunFolder.choose("fit", run, "last_or_none") == RunFolder(run, last)

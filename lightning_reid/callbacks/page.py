@@ -20,7 +20,7 @@ from lightning_reid.report.tables import (
     write_labels,
     write_retrieval,
 )
-from lightning_reid.run_folder import folder_of
+from lightning_reid.run_folder import folder_of, slurm_job
 
 
 class Page(EpochWatcher):
@@ -125,6 +125,7 @@ class Page(EpochWatcher):
             data="loaders of its own" if datamodule is None else type(datamodule).__name__,
             checkpoint=None if trainer.ckpt_path is None else str(trainer.ckpt_path),
             epochs=trainer.max_epochs if (trainer.max_epochs or -1) > 0 else None,
+            job=slurm_job(),
             device=f"{trainer.world_size} x {_device(pl_module.device)}",
             coarser=advice_of(pl_module, mostly_outliers=True),
             finer=advice_of(pl_module, mostly_outliers=False),
@@ -132,6 +133,8 @@ class Page(EpochWatcher):
         self.record = begun.begin(None if folder is None else RunRecord.read(folder))
         if self.command == "fit" and not trainer.ckpt_path and trainer.is_global_zero and folder:
             delete_contents(folder)  # an earlier run left them, which ended in its first epoch
+        if self.record.command == "fit" and trainer.is_global_zero and folder is not None:
+            self.record.write(folder)  # a job that is requeued now finds its run by it
 
     def _write(self, trainer: pl.Trainer) -> None:
         folder = _folder(trainer)

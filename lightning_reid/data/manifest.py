@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,6 +16,7 @@ from lightning_reid.data.strings import Strings
 from lightning_reid.data.tables import Table, open_table
 from lightning_reid.data.text_columns import Names, Texts
 from lightning_reid.errors import InputError
+from lightning_reid.local_paths import local_path
 
 SPLITS = ("train", "query", "gallery")
 TRAIN, QUERY, GALLERY = range(len(SPLITS))
@@ -24,6 +26,7 @@ _NAMES = ("camera", "identity", "tracklet", "split")
 _FURTHER = ("frame", "time")  # known by name, but only kept
 _COLUMNS = ("path", *_NAMES, *_FURTHER)
 _NOBODY = "-1"
+_IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Manifest:
         samples: the images, in the order of the rows.
         splits: ``(N,)`` positions in ``SPLITS``; None if the manifest does not tell.
         identity_names: of the identities in ``samples``, by their number.
+        no_identities: how often each spelling of an identity, such as ``"NA"``, was taken for an
+            empty cell.
         place: where a row, counted from 0, is found; for messages.
     """
 
@@ -41,6 +46,7 @@ class Manifest:
     splits: Integers | None
     identity_names: list[str]
     place: Callable[[int], str]
+    no_identities: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_manifest(file: str | Path, columns: Mapping[str, str] | None = None) -> Manifest:
@@ -74,7 +80,7 @@ def read_manifest(file: str | Path, columns: Mapping[str, str] | None = None) ->
         >>> manifest.identity_names
         ['Ann']
     """
-    return collect(open_table(file), Path(file).parent, columns)
+    return collect(open_table(file), local_path(file).parent, columns)
 
 
 def collect(table: Table, folder: Path, columns: Mapping[str, str] | None = None) -> Manifest:
@@ -115,7 +121,8 @@ def collect(table: Table, folder: Path, columns: Mapping[str, str] | None = None
         further={name: text.finish() for name, text in texts.items()},
     )
     _refuse_repeated(samples.paths, np.concatenate(paths.hashes), splits, table)
-    return Manifest(samples, splits, identity_names, table.place)
+    no_identities = names["identity"].nothings() if "identity" in names else {}
+    return Manifest(samples, splits, identity_names, table.place, no_identities)
 
 
 def prefix_of(folder: Path) -> str:
@@ -135,15 +142,48 @@ def _positions(table: Table, columns: Mapping[str, str]) -> tuple[dict[str, int]
         if name:  # a data frame's index and a spreadsheet's empty columns have none
             there[name] = i
     theirs = {name: columns.get(name, name) for name in _COLUMNS}
+    if not columns and (reason := _why_no_header(table.columns)):
+        raise InputError(f"{table.name} {reason}")
     for name, wanted in theirs.items():
         if wanted not in there and (name in _NEEDED or name in columns):
             raise InputError(
                 f"{table.name} has no column {wanted!r}; its columns are {', '.join(there)}. Say "
-                f'which one holds the {name}: columns "{{{name}: ...}}"'
+                f'which one holds the {name}: --data.columns "{{{name}: ...}}" (search: --columns)'
             )
     ours = {name: there[wanted] for name, wanted in theirs.items() if wanted in there}
     further = {name: i for name, i in there.items() if i not in ours.values()}
     return ours, further | {name: ours[name] for name in _FURTHER if name in ours}
+
+
+def _why_no_header(columns: Sequence[str]) -> str | None:
+    """What a list has in the place of a line that names its columns, if that can be told."""
+    first = next(filter(None, columns), "")
+    if first.startswith(("[", "{")):
+        return "is JSON; save it as CSV or Parquet, with the columns path and camera"
+    if any(Path(name).suffix.lower() in _IMAGES for name in columns):
+        return (
+            f"has no header: its first line is an image ({first}); write one above that names the "
+            "columns, such as path,camera"
+        )
+    return None
+
+
+def require_images(paths: Sequence[str], file: Path, tried: int) -> None:
+    """Raise an InputError if none of the first images of a list is there.
+
+    Args:
+        paths: The list's images, absolute.
+        file: The list.
+        tried: How many are looked for; single ones may be missing.
+    """
+    first = list(islice(paths, tried))
+    if any(Path(path).is_file() for path in first):
+        return
+    backslashes = "; it was written on Windows: replace \\ by /" if "\\" in first[0] else ""
+    raise InputError(
+        f"no image {Path(first[0]).absolute()}, the first in {file}; paths are relative to the "
+        f"folder of the list{backslashes}"
+    )
 
 
 class _Paths:

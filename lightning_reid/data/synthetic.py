@@ -41,6 +41,7 @@ from lightning_reid.data.scenes import (
     sample_camera,
 )
 from lightning_reid.errors import InputError
+from lightning_reid.local_paths import local_path
 
 __all__ = [
     "Camera",
@@ -259,7 +260,7 @@ def draw_synthetic_persons(
         InputError: If the folder holds something else.
         ValueError: If there are fewer than two cameras.
     """
-    root = Path(root)
+    root = local_path(root)
     settings = SyntheticSettings(
         num_train_identities,
         num_test_identities,

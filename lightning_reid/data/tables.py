@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_reid.errors import InputError, MissingPackageError
+from lightning_reid.local_paths import local_path
 
 # of a chunk: below the 700 lists at which Python's garbage collector begins to look, which made
 # reading three times slower
@@ -52,7 +53,7 @@ def open_table(file: str | Path) -> Table:
         InputError: if it is missing, empty or of another format.
         MissingPackageError: if it is a Parquet file and pyarrow is not installed.
     """
-    file = Path(file)
+    file = local_path(file)
     if not file.is_file():
         raise InputError(f"no file {file}; check the path of the manifest")
     return ParquetTable(file) if file.suffix.lower() in _PARQUET else CsvTable(file)

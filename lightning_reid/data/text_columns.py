@@ -12,8 +12,11 @@ import numpy as np
 from lightning_reid.data.samples import Integers, numbered
 from lightning_reid.data.strings import Strings
 
-# what spreadsheets and data frames write where there is nothing
-_NOTHING = frozenset({"", "nan", "na", "<na>", "none", "null"})
+# what spreadsheets, data frames and databases write where there is nothing, spelled as they do:
+# Nan, Na and None are also names of people, of which only the last is written by Python, too
+_NOTHING = frozenset(
+    {"", "nan", "NaN", "NAN", "NA", "N/A", "n/a", "#N/A", "<NA>", "None", "none", "NULL", "null"}
+)
 _WHOLE_FLOAT = re.compile(r"-?[0-9]+\.0")
 _DIGITS = re.compile(r"([0-9]+)")
 
@@ -45,6 +48,15 @@ class Names:
         numbers = map(self._numbers.__getitem__, values)
         self._parts.append(np.fromiter(numbers, dtype=np.int64, count=len(values)))
 
+    def nothings(self) -> dict[str, int]:
+        """Return how often each text stands that is read as no name, without empty cells."""
+        counts = np.bincount(np.concatenate(self._parts), minlength=len(self._numbers))
+        return {
+            text.strip(): int(counts[number])
+            for text, number in self._numbers.items()
+            if text.strip() and name_of(text) is None
+        }
+
     def finish(self, unknown: str | None = None) -> tuple[Integers, list[str]]:
         """All rows.
 
@@ -70,7 +82,7 @@ def name_of(text: str) -> str | None:
     if some of them are missing. ``03`` stays as it is.
     """
     name = text.strip()
-    if name.lower() in _NOTHING:
+    if name in _NOTHING:
         return None
     return name[: -len(".0")] if _WHOLE_FLOAT.fullmatch(name) else name
 

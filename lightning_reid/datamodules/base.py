@@ -32,9 +32,16 @@ from lightning_reid.data.matches import has_match
 from lightning_reid.data.samples import UNKNOWN
 from lightning_reid.data.text_columns import natural_order
 from lightning_reid.datamodules.published import Published, say_differences
-from lightning_reid.errors import InputError, require, require_one_of, require_size
+from lightning_reid.errors import (
+    InputError,
+    refuse_unknown,
+    require,
+    require_one_of,
+    require_size,
+)
 from lightning_reid.labels import PseudoLabels
 from lightning_reid.lightning import pl, rank_zero_warn
+from lightning_reid.local_paths import local_path
 from lightning_reid.messages import left_out
 
 Split = Literal["train", "query", "gallery"]
@@ -73,8 +80,10 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
             should never drive a checkpoint; None: no validation.
         seed: of the order in which images are drawn; None: the seed given to ``seed_everything``,
             else 0.
+        unknown: refused; the error names similar arguments.
 
     Raises:
+        UnknownArgumentError: if there is no such argument.
         InputError: if ``size`` is no height and width, a number is out of its range, or ``cache``,
             ``on_error``, ``within_camera`` or ``val`` none of its values; in ``setup``, if a split
             has no images or no query has a match in another camera.
@@ -107,7 +116,9 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         augmentation: Augmentation | None = None,
         val: Literal["test"] | None = None,
         seed: int | None = None,
+        **unknown: Any,
     ) -> None:
+        refuse_unknown(type(self), unknown)
         super().__init__()
         require_size(size)
         require("batch_size", batch_size, 1)
@@ -127,7 +138,7 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
             require_one_of("val", val, ("test",))
         if seed is not None:
             require("seed", seed, 0)
-        self.root = Path(root)
+        self.root = local_path(root)
         self.size = size
         self.batch_size = batch_size
         self.images_per_group = images_per_group
@@ -219,9 +230,17 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         lacking = "identities"
         if supervision == "intra_camera":
             lacking = "tracklets" if self.within_camera == "tracklet" else "identities or tracklets"
+        unknown = self.train_samples.identities == UNKNOWN
+        have_none = f"the training images in {self.root} have no {lacking}"
+        if what == "identity" and not unknown.all():
+            first = self.train_samples.paths[int(unknown.argmax())]
+            have_none = (
+                f"{int(unknown.sum())} of the {len(unknown)} training images in {self.root} have "
+                f"no identity, such as {first}"
+            )
         raise InputError(
-            f"the training images in {self.root} have no {lacking}, which this method needs "
-            f"(supervision {supervision!r}); CAP, O2CAP and CALR need none"
+            f"{have_none}, which this method needs (supervision {supervision!r}); CAP, O2CAP and "
+            "CALR need none"
         )
 
     def _within_cameras(self, known: Tensor) -> Tensor:

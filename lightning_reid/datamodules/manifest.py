@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from lightning_reid.data.manifest import (
     collect,
     prefix_of,
     read_manifest,
+    require_images,
 )
 from lightning_reid.data.samples import UNKNOWN, Integers
 from lightning_reid.datamodules.base import ReIDDataModule, Split
@@ -53,7 +52,9 @@ class ManifestData(ReIDDataModule):
 
     The values are names, even if they are numbers: ``1`` and ``01`` are two cameras. White space
     around a name does not count, and ``3.0`` is ``3``, as data frames write whole numbers in a
-    column with gaps. An empty cell, ``nan``, ``NA``, ``none`` and ``null`` are no name. Identities
+    column with gaps. An empty cell is no name, nor is what programs write for one: ``NA``, ``N/A``,
+    ``NaN``, ``nan``, ``None``, ``NULL`` and the like, in just these spellings; ``Nan`` is a name. A
+    warning counts the identities that are read so. Identities
     are numbered from 0 in the order in which people count, over all splits: ``identity_names`` has
     the names. CSV is read as UTF-8, with commas, semicolons or tabs between the columns; columns
     without a name, and Parquet columns of lists or bytes, are left out. A million rows take seconds
@@ -174,19 +175,14 @@ class ManifestData(ReIDDataModule):
                 "of its images, such as '{camera}/*.jpg'"
             )
         manifest = read_manifest(self.root, self.columns)
-        self._look_for_images(manifest.samples.paths)
+        require_images(manifest.samples.paths, self.root, 1 if self.on_error == "stop" else _TRIED)
+        if manifest.identity_names and manifest.no_identities:
+            spelled = ", ".join(
+                f"{text!r} ({count} times)"
+                for text, count in sorted(manifest.no_identities.items())
+            )
+            rank_zero_warn(f"identities in {self.root} that are read as unknown: {spelled}")
         return manifest
-
-    def _look_for_images(self, paths: Sequence[str]) -> None:
-        """Raise an InputError if paths seem to be relative to another folder."""
-        tried = list(islice(paths, 1 if self.on_error == "stop" else _TRIED))
-        if any(Path(path).is_file() for path in tried):
-            return
-        backslashes = "; it was written on Windows: replace \\ by /" if "\\" in tried[0] else ""
-        raise InputError(
-            f"no image {Path(tried[0]).absolute()}, the first in {self.root}; paths are relative "
-            f"to the folder of the manifest{backslashes}"
-        )
 
     def _splits(self, manifest: Manifest) -> Integers:
         """``(N,)`` positions of the images' splits in ``SPLITS``."""

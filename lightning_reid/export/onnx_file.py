@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lightning_reid.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from lightning_reid.errors import InputError, MissingPackageError
+from lightning_reid.local_paths import local_path
 from lightning_reid.models.trained import TrainedModel
 from lightning_reid.whole_files import write_output
 
@@ -109,7 +110,7 @@ def export_onnx(model: TrainedModel, file: str | Path) -> Exported:
         ('model.onnx', True)
     """
     require_onnx()
-    file = Path(file).resolve()
+    file = local_path(file).resolve()
     network = RawImageNetwork(model).eval().cpu()
     content = _described(_exported(network, model), model)
     try:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_reid.errors import InputError
+from lightning_reid.local_paths import local_path
 
 _ARRAYS = ("names", "cameras", "local_labels")
 _FIELDS = 3  # file, local label, camera
@@ -62,7 +63,7 @@ def save_local_labels(
         ...     print(np.load(file)["names"].tolist())
         ['a.jpg', 'b.jpg']
     """
-    path = Path(file)
+    path = local_path(file)
     local = _checked(path, [_base_name(image) for image in paths], labels, cameras)
     names = np.array(local.names, dtype=np.str_)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +99,7 @@ def load_local_labels(
         ...     print(load_local_labels(file, ["elsewhere/b.jpg", "elsewhere/a.jpg"]))
         tensor([1, 0])
     """
-    path = Path(file)
+    path = local_path(file)
     local = read_local_labels(path)
     names = [_base_name(image) for image in paths]
     _require_distinct(names, f"{path}: the images to label")
@@ -144,7 +145,7 @@ def read_local_labels(file: str | Path) -> LocalLabels:
         ...     print(read_local_labels(file).labels.tolist())
         [0, 1]
     """
-    path = Path(file)
+    path = local_path(file)
     if not path.is_dir():
         return _checked(path, *_columns(path))
     parts = [_columns(part) for part in sorted(path.rglob("*.npy"))]

@@ -15,7 +15,7 @@ from typing_extensions import Self
 from lightning_reid.callbacks import PseudoLabelCallback
 from lightning_reid.clustering.clusterers import Clusterer
 from lightning_reid.datamodules.base import Supervision
-from lightning_reid.errors import InputError, require, require_one_of
+from lightning_reid.errors import InputError, refuse_unknown, require, require_one_of
 from lightning_reid.labels import PseudoLabels
 from lightning_reid.lightning import OptimizerLRSchedulerConfig, pl, rank_zero_info
 from lightning_reid.methods.loading import load_method
@@ -62,6 +62,7 @@ class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
         gamma: see ``milestones``.
         evaluation: what validation and test report; by default retrieval with the embeddings as
             they are and camera-normalised.
+        unknown: refused; the error names similar arguments.
 
     Attributes:
         supervision: what the method may know about who is on the training images, see
@@ -69,6 +70,7 @@ class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
         datamodule_needs: what the data module must have beside ``label_dataloader`` and ``assign``.
 
     Raises:
+        UnknownArgumentError: if there is no such argument.
         InputError: if there is no such backbone or optimizer, or a number is out of its range.
         DownloadError: if pretrained weights cannot be fetched.
 
@@ -107,7 +109,9 @@ class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
         milestones: Sequence[int] = (20, 40),
         gamma: float = 0.1,
         evaluation: Evaluation | None = None,
+        **unknown: Any,
     ) -> None:
+        refuse_unknown(type(self), unknown)
         super().__init__()
         require("dropout", dropout, 0, 1)
         require_one_of("optimizer", optimizer, ("adam", "sgd"))
@@ -249,8 +253,22 @@ class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
         protocol = self.evaluation.protocol or getattr(datamodule, "protocol", None)
         self.retrieval.evaluation = replace(self.evaluation, protocol=protocol)
-        if stage != "fit":
-            return
+        if stage == "fit":
+            self.check_fit(datamodule, self.trainer)
+            self._tell_batch_norm(getattr(datamodule, "batch_size", None))
+
+    def check_fit(self, datamodule: Any, trainer: pl.Trainer) -> None:
+        """Raise an error if ``fit`` cannot work, before anything is computed or written.
+
+        Args:
+            datamodule: Set up for ``fit``.
+            trainer: The Trainer that is to fit; it need not have started its processes.
+
+        Raises:
+            InputError: If the data module lacks something, the training images lack the labels that
+                the method needs, or the groups of batch norm fit neither batch nor Trainer.
+            MissingPackageError: If a package is not installed.
+        """
         self.check_requirements()
         missing = [name for name in self.datamodule_needs if not hasattr(datamodule, name)]
         if missing:
@@ -258,31 +276,45 @@ class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
                 f"{type(self).__name__} needs a data module with {' and '.join(missing)}, as "
                 f"ReIDDataModule has; {type(datamodule).__name__} has not"
             )
-        self._tell_batch_norm(getattr(datamodule, "batch_size", None))
+        if hasattr(datamodule, "training_labels"):
+            datamodule.training_labels(self.supervision)
+        if (batch_size := getattr(datamodule, "batch_size", None)) is not None:
+            self._batch_norm_images(batch_size, trainer)
 
     def _tell_batch_norm(self, batch_size: int | None) -> None:
         """Say how many images batch norm will see, which decides about results."""
         if batch_size is None:
             return
-        ranks, group = self.trainer.world_size, self.samples_per_bn_group
-        synchronized = ranks > 1 and getattr(self.trainer.strategy, "_layer_sync", None) is not None
+        seen, synchronized = self._batch_norm_images(batch_size, self.trainer)
+        ranks = self.trainer.world_size
+        alone = ranks > 1 and not (self.samples_per_bn_group or synchronized)
+        rank_zero_info(
+            f"Batch norm sees {seen} images at a time; a batch is {batch_size} images on each of "
+            f"{ranks} devices" + (_SET_GROUP if alone else "")
+        )
+
+    def _batch_norm_images(self, batch_size: int, trainer: pl.Trainer) -> tuple[int, bool]:
+        """The images that batch norm sees at a time, and whether the Trainer synchronises it."""
+        ranks, group = trainer.world_size, self.samples_per_bn_group
+        synchronized = ranks > 1 and getattr(trainer.strategy, "_layer_sync", None) is not None
         if synchronized and group:
             raise InputError(
                 f"samples_per_bn_group={group} and the Trainer's sync_batchnorm=True exclude each "
                 "other: leave one out"
             )
-        if synchronized and self.trainer.strategy.root_device.type == "cpu":
+        if synchronized and trainer.strategy.root_device.type == "cpu":
             raise InputError(
                 "the Trainer's sync_batchnorm=True works on GPUs alone; "
                 f"samples_per_bn_group={ranks * batch_size} does the same everywhere"
             )
         seen = group or (ranks * batch_size if synchronized else batch_size)
-        divide_batch(batch_size, seen)
-        alone = ranks > 1 and not (group or synchronized)
-        rank_zero_info(
-            f"Batch norm sees {seen} images at a time; a batch is {batch_size} images on each of "
-            f"{ranks} devices" + (_SET_GROUP if alone else "")
-        )
+        divide_batch(batch_size, seen, ranks)
+        if seen == 1 and not isinstance(self.network.neck, nn.Identity):
+            raise InputError(
+                "batch_size=1 gives batch norm a single image, whose embedding it would make zero: "
+                "batch_size must be at least 2"
+            )
+        return seen, synchronized
 
     def keep_clusterer(
         self, clusterer: Clusterer | Mapping[str, Any], name: str = "clusterer"

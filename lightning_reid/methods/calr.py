@@ -32,7 +32,7 @@ from lightning_reid.labels import (
     self_paced_probability,
 )
 from lightning_reid.labels.refinement import Pivot
-from lightning_reid.lightning import rank_zero_info, rank_zero_warn
+from lightning_reid.lightning import pl, rank_zero_info, rank_zero_warn
 from lightning_reid.losses import (
     camera_alignment_loss,
     camera_entropy_weights,
@@ -187,6 +187,16 @@ class CALR(MemoryModule, HeadModule):
         self.local_cameras: list[int] = []
         self.source: SourceWeights | None = None
 
+    def check_fit(self, datamodule: Any, trainer: pl.Trainer) -> None:
+        """Check the local labels and the number of epochs, too."""
+        super().check_fit(datamodule, trainer)
+        if self.local_labels_file is not None:
+            load_local_labels(
+                self.local_labels_file, datamodule.paths("train"), datamodule.train_cameras
+            )
+        if self.refinement == "cosine" and (trainer.max_epochs or -1) < 0:
+            raise InputError("refinement=cosine needs to know the number of epochs: max_epochs")
+
     def setup(self, stage: str) -> None:
         """Read local labels, or find out which cameras stage 1 visits; remember the weights."""
         super().setup(stage)
@@ -205,8 +215,6 @@ class CALR(MemoryModule, HeadModule):
             )
         elif self.refinement != "none":
             self._plan_stage_1(cameras)
-        if self.refinement == "cosine" and (self.trainer.max_epochs or -1) < 0:
-            raise InputError("refinement=cosine needs to know the number of epochs: max_epochs")
 
     def head_size_of(self, datamodule: Any) -> int:
         """The number of cameras."""

@@ -128,12 +128,15 @@ def group_batch_norms(module: nn.Module, samples_per_group: int) -> nn.Module:
     return module
 
 
-def divide_batch(batch_size: int, samples_per_group: int) -> tuple[int, int]:
+def divide_batch(
+    batch_size: int, samples_per_group: int, world_size: int | None = None
+) -> tuple[int, int]:
     """How batch norm divides a batch: groups within a device, and devices that share a group.
 
     Args:
         batch_size: images on this device.
         samples_per_group: see :class:`GroupBatchNorm`.
+        world_size: number of devices; None: as many as there are processes now.
 
     Returns:
         Two numbers, one of which is 1.
@@ -145,7 +148,7 @@ def divide_batch(batch_size: int, samples_per_group: int) -> tuple[int, int]:
         >>> divide_batch(64, samples_per_group=16)  # four groups on this one device
         (4, 1)
     """
-    world_size = _world_size()
+    world_size = _world_size() if world_size is None else world_size
     if batch_size % samples_per_group == 0:
         return batch_size // samples_per_group, 1
     ranks = samples_per_group // max(1, batch_size)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_reid.errors import InputError, MissingPackageError
+from lightning_reid.local_paths import local_path
 from lightning_reid.models.plain_values import PLAIN_VALUES
 
 _SUFFIXES = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".safetensors", ".pkl")
@@ -39,7 +40,7 @@ def is_checkpoint_path(weights: str | Path) -> bool:
     """Return whether `weights` means a file (by its folder, its ending or presence), not a name."""
     if isinstance(weights, Path) or "/" in weights or os.sep in weights:
         return True
-    path = Path(weights)
+    path = local_path(weights)
     return path.suffix in _SUFFIXES or path.is_file() or (path / _RUN_CHECKPOINT).is_file()
 
 
@@ -62,7 +63,7 @@ def read_checkpoint(source: Path | IO[bytes], map_location: Any = "cpu") -> Any:
     """
     if not isinstance(source, Path):
         return _load(source, "the open file", map_location)
-    path = source.expanduser()
+    path = local_path(source)
     if path.is_dir() and (path / _RUN_CHECKPOINT).is_file():
         path /= _RUN_CHECKPOINT
     if path.exists() and not path.is_file():

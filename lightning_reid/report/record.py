@@ -31,6 +31,7 @@ class RunRecord:
         updated: when this was written.
         epochs_done: whole epochs of training.
         epochs: how many it is to train; None if that is not limited.
+        job: SLURM's number of the job that ran it last; None outside of SLURM.
         device: what it computed on, such as ``"1 x cpu"``.
         coarser: what to change, as the method says, where most images are outliers.
         finer: what to change where nearly all images are one cluster.
@@ -46,6 +47,7 @@ class RunRecord:
     updated: str = ""
     epochs_done: int = 0
     epochs: int | None = None
+    job: str | None = None
     device: str = ""
     coarser: str = Advice().coarser
     finer: str = Advice().finer

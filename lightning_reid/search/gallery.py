@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from lightning_reid.data.samples import UNKNOWN, Integers
 from lightning_reid.errors import InputError, require
+from lightning_reid.local_paths import local_path
 from lightning_reid.models.trained import TrainedModel
 from lightning_reid.run_folder import run_of
 from lightning_reid.search.embedder import Embedded, Embedder, Vectors
@@ -101,7 +102,7 @@ class Gallery:
 
     def __init__(self, embedder: Embedder, folder: str | Path, rebuild: bool = False) -> None:
         self.embedder = embedder
-        self.folder = Path(folder).resolve()
+        self.folder = local_path(folder).resolve()
         self._fingerprint = embedder.model.fingerprint
         if is_there(self.folder) and not rebuild:
             self._index = Index.read(self.folder, self._fingerprint, mapped=True)
@@ -214,6 +215,9 @@ class Gallery:
         if not len(self):
             raise InputError(f"the gallery in {self.folder} holds no images: add some first")
         are_files = [is_file(query) for query in queries]
+        queries = [
+            str(local_path(query)) if isinstance(query, (str, Path)) else query for query in queries
+        ]
         names = [
             str(query) if of_file else f"image {place}"
             for place, (query, of_file) in enumerate(zip(queries, are_files, strict=True))

@@ -13,14 +13,16 @@ import numpy as np
 from lightning_reid.data import Samples, Strings, read_manifest
 from lightning_reid.data.file_pattern import FolderTable
 from lightning_reid.data.folders import IMAGE_SUFFIXES, is_hidden, is_image_name
-from lightning_reid.data.manifest import collect
+from lightning_reid.data.manifest import collect, require_images
 from lightning_reid.data.samples import Integers
 from lightning_reid.errors import InputError
+from lightning_reid.local_paths import local_path
 
 Source: TypeAlias = str | Path | Sequence[str | Path]
 
 _LIST_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
 _MISSING = (-1, -1)
+_TRIED = 100  # images of a list of which one has to be there, as single ones may have gone
 UNKNOWN_CAMERA = ""
 
 
@@ -89,7 +91,7 @@ def list_images(
 
 def _images(source: str | Path, pattern: str | None, columns: Mapping[str, str] | None) -> Samples:
     # one spelling for one file, but links are kept: their names are those that people know
-    path = Path(os.path.abspath(source))  # noqa: PTH100
+    path = Path(os.path.abspath(local_path(source)))  # noqa: PTH100
     is_list = path.suffix.lower() in _LIST_SUFFIXES and not path.is_dir()
     if columns and path.exists() and not is_list:
         raise InputError(f"columns are those of a list (CSV or Parquet), and {source} is none")
@@ -102,7 +104,9 @@ def _images(source: str | Path, pattern: str | None, columns: Mapping[str, str] 
     if pattern is not None:
         raise InputError(f"a pattern is for a folder, and {source} is a file")
     if is_list:
-        return _without_identities(read_manifest(path, columns).samples)
+        samples = _without_identities(read_manifest(path, columns).samples)
+        require_images(samples.paths, path, _TRIED)
+        return samples
     return _unknown_cameras([str(path)])
 
 

@@ -1,0 +1,160 @@
+"""Callbacks of the command line: settings, checkpoints, and what is said of interruptions."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from lightning_reid.callbacks import label_history
+from lightning_reid.errors import InputError
+from lightning_reid.lightning import ModelCheckpoint, pl, rank_zero_info
+from lightning_reid.lightning.cli import SaveConfigCallback
+from lightning_reid.lightning.internals import end_launched_at_exit
+from lightning_reid.run_folder import CONFIG, LAST, folder_of, requeued_checkpoints
+from lightning_reid.whole_files import whole_file
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Writes ``checkpoints/last.ckpt`` after every epoch, whatever the validation does.
+
+    With ``save_last`` alone Lightning writes it only when training ends. Its state has a key of its
+    own, so that any other ``ModelCheckpoint`` may stand beside it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            filename=LAST.stem, enable_version_counter=False, save_on_train_epoch_end=True
+        )
+
+    @property
+    def state_key(self) -> str:
+        """The key of its state in a checkpoint."""
+        return "LastCheckpoint"
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """See to it that other checkpoints can be written, then write this one.
+
+        Lightning would only warn, and write none, where their measure is never logged.
+        """
+        _require_monitors(trainer)
+        super().on_train_epoch_end(trainer, pl_module)
+
+
+def _require_monitors(trainer: pl.Trainer) -> None:
+    if trainer.enable_validation and trainer.check_val_every_n_epoch != 1:
+        return  # the validation has measures of its own, and is still to come
+    logged = {*trainer.callback_metrics}
+    labelled = {name for row in label_history(trainer) for name in row}
+    for callback in trainer.checkpoint_callbacks:
+        monitor = getattr(callback, "monitor", None)
+        if monitor is not None and monitor not in logged | labelled:
+            raise InputError(
+                f"ModelCheckpoint watches {monitor!r}, which was not logged; there are "
+                f"{', '.join(sorted(logged))}"
+            )
+
+
+class RequeuedCheckpoints(pl.Callback):
+    """Deletes checkpoints that were written for SLURM once the run has come past them.
+
+    Lightning would load them into later tests of the same folder.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the one that training was resumed from until the next is written."""
+        self._delete(trainer, keep=trainer.ckpt_path)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The whole run is done."""
+        self._delete(trainer)
+
+    def _delete(self, trainer: pl.Trainer, keep: str | Path | None = None) -> None:
+        if trainer.is_global_zero:
+            for file in requeued_checkpoints(self.folder):
+                if str(file) != str(keep):
+                    file.unlink(missing_ok=True)
+
+
+class HowToGoOn(pl.Callback):
+    """Says, when training is interrupted from outside, how to go on with it.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """In one line."""
+        if not isinstance(exception, (KeyboardInterrupt, SystemExit)):
+            return
+        settings, last = self.folder / CONFIG, self.folder / LAST
+        command = ["lightning-reid", "fit", "--config", str(settings)]
+        if last.is_file():
+            command += ["--ckpt_path", str(last)]
+            rank_zero_info(
+                f"Interrupted. To go on after its last whole epoch: {shlex.join(command)}"
+            )
+        else:
+            rank_zero_info(f"Interrupted in its first epoch. To begin again: {shlex.join(command)}")
+
+
+class EndLaunched(pl.Callback):
+    """Ends the processes that the Trainer has launched when this one is stopped from outside."""
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Not at once: this process would be ended with them."""
+        if isinstance(exception, (KeyboardInterrupt, SystemExit)):
+            end_launched_at_exit(trainer)
+
+
+class SaveConfig(SaveConfigCallback):
+    """Writes the settings when a run has begun: one that is refused leaves the file as it was.
+
+    Attributes:
+        begins_again: leave the checkpoint out, so that to repeat the run is to begin it again.
+    """
+
+    begins_again = False
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Not yet."""
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Checkpoint, data and method fit together."""
+        self._write(trainer)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """For the command ``validate``."""
+        self._write(trainer)
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """For the command ``test``, and before ``fit``."""
+        self._write(trainer)
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """For the command ``predict``."""
+        self._write(trainer)
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        if self.already_saved:
+            return
+        folder = folder_of(trainer)  # asks all ranks
+        if trainer.is_global_zero:
+            config = self.config.clone()
+            if self.begins_again:
+                config.ckpt_path = None
+            with whole_file(folder / self.config_filename) as stream:
+                stream.write(self.parser.dump(config, skip_none=False).encode())
+        self.already_saved = True

@@ -1,0 +1,101 @@
+"""Which errors are for the user to solve, and what the command line prints of them."""
+
+from __future__ import annotations
+
+import dis
+import re
+from collections.abc import Iterator
+
+import torch
+import torch.distributed as dist
+import yaml  # type: ignore[import-untyped]
+from omegaconf.errors import OmegaConfBaseException
+
+from lightning_reid.errors import DownloadError, InputError, MissingPackageError
+from lightning_reid.lightning import MisconfigurationException
+
+_OWN = (InputError, DownloadError, MissingPackageError)
+_OTHERS = (
+    MisconfigurationException,
+    yaml.YAMLError,
+    dist.DistError,
+)
+_MACHINE = re.compile(
+    r"CUDA error: (?!device-side assert)|CUDA driver|cuDNN error|NCCL error|No CUDA GPUs"
+    r"|Found no NVIDIA|DataLoader worker \(pid"
+)
+_WATCHED = re.compile(r"Early stopping conditioned on metric `(.*?)` which is not available")
+_NAMES = re.compile(r"any of the following: (.*)")
+_RAISE = dis.opmap["RAISE_VARARGS"]
+_LIGHTNING = ("lightning", "lightning_fabric", "pytorch_lightning")
+
+
+def user_error(error: BaseException) -> str | None:
+    """Return what to print of an error that the user can solve.
+
+    Args:
+        error: What a command ended with; the parser may have wrapped the cause in others.
+
+    Returns:
+        One or a few lines; None for a programming error, whose traceback is needed.
+    """
+    return next(filter(None, map(_message, _chain(error))), None)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        context = None if error.__suppress_context__ else error.__context__
+        error = error.__cause__ or context
+
+
+def _message(error: BaseException) -> str | None:
+    """Of this error alone."""
+    text = str(error)
+    if text.startswith("Caught "):  # in a worker process: a traceback, and at its end the error
+        text = text.strip().splitlines()[-1].partition(": ")[2]
+    if isinstance(error, _OWN):
+        return text
+    if isinstance(error, OmegaConfBaseException):
+        key = getattr(error, "full_key", None)
+        return f"{f'{key}: ' if key else ''}{text.splitlines()[0]}"
+    if isinstance(error, OSError):
+        return _of_system(error, text)
+    if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
+        return (
+            f"out of memory{f': {_one_line(text)}' if text else ''}; lower --data.batch_size, "
+            "--data.eval_batch_size or --data.num_workers"
+        )
+    if found := _WATCHED.search(text):
+        names = _NAMES.search(text)
+        known = f"; there are {names[1].replace('`', '')}" if names and names[1] else ""
+        return f"EarlyStopping watches {found[1]!r}, which was not logged{known}"
+    of_user = isinstance(error, _OTHERS) or _is_from_lightning(error)
+    if of_user or (isinstance(error, RuntimeError) and _MACHINE.search(text)):
+        return _one_line(text)
+    return None
+
+
+def _of_system(error: OSError, text: str) -> str:
+    if error.filename is None or error.strerror is None:
+        return _one_line(text)
+    return f"{error.strerror}: {error.filename}"
+
+
+def _is_from_lightning(error: BaseException) -> bool:
+    """Return whether Lightning refused something: a setting, or a package that is missing.
+
+    That is an error of a ``raise`` statement of its own, not one of code that it runs.
+    """
+    trace = error.__traceback__
+    if trace is None or not isinstance(error, (ValueError, TypeError, RuntimeError, ImportError)):
+        return False
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    frame = trace.tb_frame
+    package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    return package in _LIGHTNING and frame.f_code.co_code[trace.tb_lasti] == _RAISE
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
