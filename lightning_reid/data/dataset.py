@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lightning_reid.data.image_cache import ImageCache
-from lightning_reid.data.images import UnreadableImageError, read_image
+from lightning_reid.data.images import MAX_PIXELS, UnreadableImageError, read_image
 from lightning_reid.data.samplers import Draw
 from lightning_reid.data.strings import Strings
 
@@ -34,6 +34,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
         on_error: ``"stop"`` raises an error for an image that cannot be read; ``"skip"`` gives a
             black one, and every item an entry ``"readable"``.
         cache: keeps images in memory.
+        max_pixels: Largest height times width of a file; a larger one cannot be read.
 
     Raises:
         UnreadableImageError: on access, if a file cannot be decoded.
@@ -59,12 +60,16 @@ class ImageDataset(Dataset[dict[str, Any]]):
         columns: Mapping[str, Tensor] | None = None,
         on_error: OnError = "stop",
         cache: ImageCache | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.paths = paths if isinstance(paths, Strings) else Strings(paths)
         self.transform = transform
-        self.columns = {"camera": cameras, **(columns or {})}
+        # arrays: tensors would move into /dev/shm on their way to workers that are not forked
+        tensors = {"camera": cameras, **(columns or {})}
+        self.columns = {name: column.numpy() for name, column in tensors.items()}
         self.on_error = on_error
         self.cache = cache
+        self.max_pixels = max_pixels
         for name, column in self.columns.items():
             if len(column) != len(self.paths):
                 raise ValueError(f"{len(column)} values of {name!r} for {len(self.paths)} images")
@@ -73,7 +78,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        item = {name: column[index] for name, column in self.columns.items()}
+        item = {name: torch.as_tensor(column[index]) for name, column in self.columns.items()}
         item["index"] = torch.tensor(int(index))
         try:
             image = self._image(index)
@@ -91,9 +96,10 @@ class ImageDataset(Dataset[dict[str, Any]]):
         return {"image": self.transform(image), **item}
 
     def _image(self, index: int) -> Tensor:
-        if self.cache is None:
-            return read_image(self.paths[index])
-        return self.cache.get(index, lambda: read_image(self.paths[index]))
+        def read() -> Tensor:
+            return read_image(self.paths[index], max_pixels=self.max_pixels)
+
+        return read() if self.cache is None else self.cache.get(index, read)
 
 
 @contextmanager

@@ -282,10 +282,8 @@ def pixels_of_pillow(image: Image.Image) -> Tensor:
     image.load()  # TIFF is turned upright here and loses its orientation
     if image.mode == "F":
         raise InputError("an image of floats: save it with 8 or 16 bits")
-    if image.mode.startswith("I"):  # Pillow itself would cut off all above 255
-        pixels = _grey(np.asarray(image))
-    else:
-        pixels = _rgb(image)
+    # Pillow itself would cut off all levels above 255
+    pixels = _grey(np.asarray(image)) if image.mode.startswith("I") else _rgb(image)
     return _upright(pixels, _pillow_orientation(image))
 
 

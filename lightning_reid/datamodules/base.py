@@ -27,6 +27,7 @@ from lightning_reid.data import (
     test_transform,
     train_transform,
 )
+from lightning_reid.data.images import MAX_PIXELS
 from lightning_reid.data.matches import has_match
 from lightning_reid.data.samples import UNKNOWN
 from lightning_reid.data.text_columns import natural_order
@@ -62,6 +63,8 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
             process, for sets that fit; None reads every image again whenever it is drawn.
         on_error: ``"stop"`` ends the run at an image that cannot be read; ``"skip"`` leaves it out,
             and names it at the end. It then keeps its place, without a label.
+        max_pixels: Largest height times width of an image file; a larger one counts as unreadable,
+            as a few bytes can claim any size.
         within_camera: what a method may know that asks for labels within each camera:
             ``"identity"`` or ``"tracklet"``; None: the identity where it is known, else the
             tracklet.
@@ -99,6 +102,7 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         num_workers: int | None = None,
         cache: Literal["ram"] | None = None,
         on_error: OnError = "stop",
+        max_pixels: int = MAX_PIXELS,
         within_camera: Known | None = None,
         augmentation: Augmentation | None = None,
         val: Literal["test"] | None = None,
@@ -116,6 +120,7 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         if cache is not None:
             require_one_of("cache", cache, ("ram",))
         require_one_of("on_error", on_error, ("stop", "skip"))
+        require("max_pixels", max_pixels, 1)
         if within_camera is not None:
             require_one_of("within_camera", within_camera, ("identity", "tracklet"))
         if val is not None:
@@ -131,6 +136,7 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         self.num_workers = min(4, (os.cpu_count() or 1) - 1) if num_workers is None else num_workers
         self.cache = cache
         self.on_error = on_error
+        self.max_pixels = max_pixels
         self.within_camera = within_camera
         self.augmentation = augmentation or Augmentation()
         self.val = val
@@ -380,6 +386,7 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
             columns,
             self.on_error,
             self._caches.get(split),
+            self.max_pixels,
         )
 
     def _cameras(self, samples: Samples) -> Tensor:

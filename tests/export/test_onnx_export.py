@@ -8,7 +8,7 @@ import pytest
 import torch
 from briefly_trained import SIZE
 from command_line import run
-from PIL import Image
+from PIL import Image, ImageOps
 
 from lightning_reid.cli import main, run_command_line
 from lightning_reid.errors import InputError
@@ -73,6 +73,12 @@ def test_from_the_raw_file_with_pillow_and_onnxruntime_alone(
     persons, exported_checkpoint, tmp_path, capsys
 ):
     folder = shutil.copytree(exported_checkpoint.parents[1], tmp_path / "run")
+    persons = shutil.copytree(persons, tmp_path / "persons")
+    for file in sorted((persons / "query").glob("*.jpg"))[:3]:  # as a camera held upright saves it
+        lying = Image.open(file).transpose(Image.Transpose.ROTATE_90)
+        exif = lying.getexif()
+        exif[0x0112] = 6
+        lying.save(file, exif=exif, quality=95)
     run("predict", persons, folder, f"--ckpt_path={folder}/checkpoints/last.ckpt")
     capsys.readouterr()
     assert run_command_line(["export", "--ckpt_path", str(folder)]) == 0
@@ -84,7 +90,7 @@ def test_from_the_raw_file_with_pillow_and_onnxruntime_alone(
     session = onnxruntime.InferenceSession(folder / "export" / "model.onnx")
     told = session.get_modelmeta().custom_metadata_map
     assert (int(told["height"]), int(told["width"])) == SIZE
-    images = [Image.open(path).convert("RGB") for path in predicted["paths"]]
+    images = [ImageOps.exif_transpose(Image.open(p)).convert("RGB") for p in predicted["paths"]]
     assert images[0].size != SIZE[::-1]  # they are resized
     resized = [image.resize(SIZE[::-1], Image.Resampling.BICUBIC) for image in images]
     (embeddings,) = session.run(None, {"images": np.stack([np.asarray(i) for i in resized])})
