@@ -10,11 +10,19 @@ from types import TracebackType
 from lightning_reid.errors import InputError
 from lightning_reid.lightning import rank_zero_warn
 
-# endings of the formats that read_image reads; a name may have capitals
-IMAGE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib"),
-    *(".tif", ".tiff", ".avif", ".ppm", ".pgm", ".pbm", ".pnm"),
-)
+# the formats that read_image reads, by the endings of their files; a name may have capitals
+IMAGE_FORMATS = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".gif": "GIF",
+    **dict.fromkeys((".bmp", ".dib"), "BMP"),
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    ".avif": "AVIF",
+    **dict.fromkeys((".jp2", ".j2k"), "JPEG2000"),
+    **dict.fromkeys((".ppm", ".pgm", ".pbm", ".pnm"), "PPM"),
+}
+IMAGE_SUFFIXES = tuple(IMAGE_FORMATS)
 
 # written by operating systems and storage devices, not by people
 _SYSTEM_FOLDERS = frozenset(
@@ -26,6 +34,11 @@ _SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 def is_image_name(name: str) -> bool:
     """Return whether a file name ends as those of images do, in small letters or capitals."""
     return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def format_of_name(name: str) -> str | None:
+    """Return the format that the ending of a file name stands for, such as ``"JPEG"``, or None."""
+    return IMAGE_FORMATS.get(os.path.splitext(name)[1].lower())  # noqa: PTH122 # of each of a million
 
 
 def is_hidden(name: str) -> bool:
@@ -83,7 +96,8 @@ class ImageFolders:
         Raises:
             InputError: If there is no such folder, or it holds no image.
         """
-        names, others = [], []
+        names: list[str] = []
+        others: list[str] = []
         for entry in self._entries(folder):
             is_image = is_image_name(entry.name) and not is_folder(entry)
             (names if is_image else others).append(entry.name)
@@ -101,7 +115,8 @@ class ImageFolders:
         Raises:
             InputError: If there is no such folder, or it holds no other.
         """
-        names, others = [], []
+        names: list[str] = []
+        others: list[str] = []
         for entry in self._entries(folder):
             (names if is_folder(entry) else others).append(entry.name)
         self._leave_out(folder, others)

@@ -137,13 +137,30 @@ def read_image(path: str, *, max_pixels: int = MAX_PIXELS) -> Tensor:
         ...     print(read_image(f"{folder}/gate.png").tolist())
         [[[255, 255]], [[0, 0]], [[128, 128]]]
     """
-    try:
+    with _errors_naming(path):
         return decode_image(read_file(path, max_pixels=max_pixels), max_pixels=max_pixels)
-    except Exception as error:  # damaged files make decoders raise about anything
-        _reraise_if_not_of_the_file(error)
-        raise UnreadableImageError(
-            f"cannot read image {path}: {_reason(error)}; on_error=skip goes on without such images"
-        ) from error
+
+
+def examine_image(
+    path: str, *, max_pixels: int = MAX_PIXELS
+) -> tuple[Tensor, ImageHeader, str | None]:
+    """Decode an image file as :func:`read_image` does, and describe the file.
+
+    Args:
+        path: Image file.
+        max_pixels: Largest height times width.
+
+    Returns:
+        Image ``(3, H, W)``, uint8; its header; and what is wrong with the file, as
+        :func:`image_damage` says it, or None.
+
+    Raises:
+        UnreadableImageError: If the file cannot be decoded.
+        MemoryError: If there is not enough memory.
+    """
+    with _errors_naming(path):
+        data = read_file(path, max_pixels=max_pixels)
+        return _decode_damaged(data, max_pixels)
 
 
 def read_file(path: str, *, max_pixels: int = MAX_PIXELS) -> bytes:
@@ -182,6 +199,11 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Tensor:
     Raises:
         Exception: Of any kind, as decoders raise them, if that is not possible.
     """
+    return _decode(data, max_pixels)[0]
+
+
+def _decode(data: bytes, max_pixels: int) -> tuple[Tensor, ImageHeader]:
+    """Decode an image file to upright pixels, and read its header on the way."""
     if data.startswith(_JPEG):
         header = _jpeg_header(data)
         _require_size(header, max_pixels)
@@ -189,16 +211,16 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Tensor:
             raise InputError(f"the image has more than {_MOST_SCANS} scans")
         encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         image: Tensor = decode_jpeg(encoded, mode=ImageReadMode.RGB)
-        return _upright(image, header.orientation)
+        return _upright(image, header.orientation), header
     if data.startswith(_PNG):
         png = _parse_png(data)
         _require_size(png.header, max_pixels)
-        return _upright(_decode_png(png), png.header.orientation)
+        return _upright(_decode_png(png), png.header.orientation), png.header
     with _open_with_pillow(data) as picture:
-        _require_size(_pillow_header(picture), max_pixels)
-        if picture.format == "GIF":
-            return _decode_gif(picture)
-        return pixels_of_pillow(picture)
+        header = _pillow_header(picture)
+        _require_size(header, max_pixels)
+        image = _decode_gif(picture) if picture.format == "GIF" else pixels_of_pillow(picture)
+        return image, header
 
 
 def read_header(data: bytes) -> ImageHeader:
@@ -255,15 +277,32 @@ def image_damage(data: bytes) -> str | None:
         damage.
     """
     try:
-        if data.startswith(_JPEG):
-            with _printed_by_libjpeg() as warnings:
-                decode_image(data)
-            return warnings[0] if warnings else None
-        decode_image(data)
-        return _parse_png(data).damage if data.startswith(_PNG) else None
+        return _decode_damaged(data, MAX_PIXELS)[2]
     except Exception as error:  # damaged files make decoders raise about anything
         _reraise_if_not_of_the_file(error)
         return _reason(error)
+
+
+def _decode_damaged(data: bytes, max_pixels: int) -> tuple[Tensor, ImageHeader, str | None]:
+    """Decode an image file, and say what is wrong with it although that is possible."""
+    if data.startswith(_JPEG):
+        with _printed_by_libjpeg() as warnings:
+            decoded = _decode(data, max_pixels)
+        return *decoded, warnings[0] if warnings else None
+    decoded = _decode(data, max_pixels)
+    return *decoded, _parse_png(data).damage if data.startswith(_PNG) else None
+
+
+@contextmanager
+def _errors_naming(path: str) -> Iterator[None]:
+    """Turn what a decoder raises into an error that names the file."""
+    try:
+        yield
+    except Exception as error:  # damaged files make decoders raise about anything
+        _reraise_if_not_of_the_file(error)
+        raise UnreadableImageError(
+            f"cannot read image {path}: {_reason(error)}; on_error=skip goes on without such images"
+        ) from error
 
 
 def pixels_of_pillow(image: Image.Image) -> Tensor:
