@@ -1,8 +1,8 @@
-"""Read damaged image files: each yields an error that names it, or an image.
+"""Damaged image files: each yields an error that names it, or an image.
 
-    python damaged_images.py FOLDER COUNT
+    python damaged_images.py FOLDER COUNT [SEED]
 
-A decoder that dies takes this program with it; the file it died of then lies in the folder.
+A decoder that dies takes the process with it; the file it died of then lies in the folder.
 """
 
 import io
@@ -143,6 +143,14 @@ def damaged(rng, data, others):
     return data
 
 
+def png_with_damaged_pixels(file):
+    """An image file as a PNG with one wrong byte."""
+    with Image.open(file) as image:
+        data = bytearray(saved(image, "PNG"))
+    data[len(data) // 2] ^= 1
+    return bytes(data)
+
+
 def with_right_checksums(data):
     whole, place = PNG, len(PNG)
     while place + 12 <= len(data):
@@ -153,13 +161,14 @@ def with_right_checksums(data):
     return whole
 
 
-def main(folder, count):
+def read_damaged_files(folder, count, seed=0):
+    """Read so many files; returns how many of them are decoded."""
     warnings.simplefilter("ignore")
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     files = sound_files(rng)
     kinds, contents = list(files), list(files.values())
     endings = (".jpg", ".png", ".webp", ".gif", ".bmp", ".tif", ".avif", ".JPEG", "")
-    read = dict.fromkeys(kinds, 0)
+    decoded = 0
     for number in range(count):
         kind = kinds[number % len(kinds)]
         file = folder / f"{number} {kind}{endings[rng.integers(len(endings))]}"
@@ -173,13 +182,13 @@ def main(folder, count):
             assert f"cannot read image {file}: " in message, message
         else:
             assert (image.dtype, image.ndim, len(image)) == (torch.uint8, 3, 3)
-            read[kind] += 1
+            decoded += 1
         if number % 5 == 0:
             image_damage(file.read_bytes())
             assert image_orientation(file.read_bytes()) in range(1, 9)
         file.unlink()
-    print(f"{count} files, {sum(read.values())} of them decoded")
+    return decoded
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    print(read_damaged_files(Path(sys.argv[1]), *map(int, sys.argv[2:])), "decoded")

@@ -45,6 +45,8 @@ _PLUGINS = {  # of Pillow, by the name it registers them under; no other decoder
     "JPEG2000": "Jpeg2K",
     "PPM": "Ppm",
 }
+# never wait for the writer of a pipe
+_OPEN = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _BYTES_PER_PIXEL = 16  # no format here takes more for the first image of a file
 _METADATA = 1 << 26  # bytes that a file may hold besides
 
@@ -174,16 +176,22 @@ def read_file(path: str, *, max_pixels: int = MAX_PIXELS) -> bytes:
         OSError: If the file cannot be read.
         InputError: If it is no regular file, such as a folder, a pipe or a device, or too large.
     """
-    status = os.stat(path)  # noqa: PTH116  # a Path takes longer than the call
-    if not stat.S_ISREG(status.st_mode):
-        raise InputError("not a regular file")
-    if status.st_size > _BYTES_PER_PIXEL * max_pixels + _METADATA:
-        raise InputError(
-            f"{status.st_size / 1e9:.1f} GB are too large for an image of at most "
-            f"max_pixels={max_pixels}"
-        )
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123
-        return file.read()
+    descriptor = os.open(path, _OPEN)  # a file object takes twice as long
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError("not a regular file")
+        if status.st_size > _BYTES_PER_PIXEL * max_pixels + _METADATA:
+            raise InputError(
+                f"{status.st_size / 1e9:.1f} GB are too large for an image of at most "
+                f"max_pixels={max_pixels}"
+            )
+        parts = [os.read(descriptor, status.st_size)]
+        while parts[-1] and sum(map(len, parts)) < status.st_size:  # at most 2 GB are read at once
+            parts.append(os.read(descriptor, status.st_size))
+    finally:
+        os.close(descriptor)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Tensor:
@@ -207,7 +215,7 @@ def _decode(data: bytes, max_pixels: int) -> tuple[Tensor, ImageHeader]:
     if data.startswith(_JPEG):
         header = _jpeg_header(data)
         _require_size(header, max_pixels)
-        if data.count(b"\xff\xda") > _MOST_SCANS:
+        if len(data) > 10 * _MOST_SCANS and data.count(b"\xff\xda") > _MOST_SCANS:
             raise InputError(f"the image has more than {_MOST_SCANS} scans")
         encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         image: Tensor = decode_jpeg(encoded, mode=ImageReadMode.RGB)
@@ -319,11 +327,15 @@ def pixels_of_pillow(image: Image.Image) -> Tensor:
         InputError: If it holds floats or integers beyond 16 bits.
     """
     image.load()  # TIFF is turned upright here and loses its orientation
+    return _upright(_pixels(image), _pillow_orientation(image))
+
+
+def _pixels(image: Image.Image) -> Tensor:
+    """Convert an image of Pillow as it lies."""
     if image.mode == "F":
         raise InputError("an image of floats: save it with 8 or 16 bits")
     # Pillow itself would cut off all levels above 255
-    pixels = _grey(np.asarray(image)) if image.mode.startswith("I") else _rgb(image)
-    return _upright(pixels, _pillow_orientation(image))
+    return _grey(np.asarray(image)) if image.mode.startswith("I") else _rgb(image)
 
 
 def _rgb(image: Image.Image) -> Tensor:
@@ -389,33 +401,35 @@ def _reason(error: Exception) -> str:
 
 def _jpeg_header(data: bytes) -> ImageHeader:
     """Walk through the segments before the pixels, as libjpeg does."""
-    size: tuple[int, int] | None = None
+    height = width = -1
     orientation = 1
     position = 2
     try:
         while True:
-            position = data.index(b"\xff", position) + 1
-            while data[position] == 0xFF:  # padding
+            if data[position] != 0xFF:
+                position = data.index(b"\xff", position)
+            marker = data[position + 1]
+            if marker == 0xFF:  # padding
                 position += 1
-            marker = data[position]
-            position += 1
+                continue
             if marker in _WITHOUT_LENGTH:
+                position += 2
                 continue
             if marker in (_START_OF_SCAN, _END_OF_IMAGE):
                 break
-            (length,) = struct.unpack_from(">H", data, position)
-            if marker in _FRAME_HEADERS and size is None:
-                size = struct.unpack_from(">HH", data, position + 3)
+            length = data[position + 2] << 8 | data[position + 3]
+            if marker in _FRAME_HEADERS and width < 0:
+                height, width = struct.unpack_from(">HH", data, position + 5)
             elif marker == _APP1 and orientation == 1:
-                segment = data[position + 2 : position + length]
+                segment = data[position + 4 : position + 2 + length]
                 if segment.startswith(b"Exif\0\0"):
                     orientation = _exif_orientation(segment[6:])
-            position += max(2, length)
+            position += 2 + max(2, length)
     except (ValueError, IndexError, struct.error):
         raise InputError(_ENDS_EARLY) from None
-    if size is None:
+    if width < 0:
         raise InputError(_NO_SIZE)
-    return ImageHeader("JPEG", *size, orientation)
+    return ImageHeader("JPEG", height, width, orientation)
 
 
 def _exif_orientation(block: bytes) -> int:
@@ -442,27 +456,25 @@ def _printed_by_libjpeg() -> Iterator[list[str]]:
     """Collect the warnings that libjpeg prints to the standard error stream inside the block."""
     warnings: list[str] = []
     with _ONE_AT_A_TIME, ExitStack() as undo:
+        try:
+            saved = os.dup(2)
+        except OSError:  # the process has no such stream
+            saved = os.open(os.devnull, os.O_WRONLY)
         read, write = os.pipe()  # holds far more than one line
         printed = undo.enter_context(os.fdopen(read, "rb"))
-        try:
-            saved: int | None = os.dup(2)
-        except OSError:  # the process has no such stream
-            saved = None
         os.dup2(write, 2)
         os.close(write)
         try:
             yield warnings
         finally:
-            if saved is None:
-                os.close(2)
-            else:
-                os.dup2(saved, 2)
-                os.close(saved)
+            os.dup2(saved, 2)
+            os.close(saved)
             for line in printed.read().splitlines(keepends=True):
                 if line.startswith(_JPEG_DAMAGE):
                     warnings.append(line.decode("ascii", "replace").strip())
-                elif saved is not None:  # of another thread
-                    os.write(2, line)
+                else:  # of another thread
+                    with suppress(OSError):
+                        os.write(2, line)
 
 
 # PNG
@@ -538,7 +550,7 @@ def _png_chunk(name: bytes, content: bytes = b"") -> bytes:
 
 def _decode_png(png: _Png) -> Tensor:
     if png.depth < 16 or png.color == _GREY:
-        return pixels_of_pillow(_png_picture(png.described, png.pixels))
+        return _pixels(_png_picture(png.described, png.pixels))
     # Pillow would drop the lower bytes of colors
     if png.color == _GREY_ALPHA:  # its four bytes are stored as those of RGBA with 8 bits are
         described = png.described[:8] + bytes([8, _RGBA]) + png.described[10:]

@@ -6,6 +6,7 @@ import warnings
 import pytest
 import torch
 from command_line import EASY_CLUSTERS, run
+from damaged_images import png_with_damaged_pixels
 from every_method import METHODS
 from small_methods import make, market, one_line_error, train
 
@@ -20,7 +21,8 @@ def damaged(persons, tmp_path):
         *sorted((root / "bounding_box_train").glob("*"))[3:20:9],
         sorted((root / "bounding_box_test").glob("*"))[5],
     ]
-    for file in files:
+    files[0].write_bytes(png_with_damaged_pixels(files[0]))  # libpng ends the process over it
+    for file in files[1:]:
         file.write_bytes(file.read_bytes()[:300])
     return root, [file.name for file in files]
 
