@@ -96,7 +96,8 @@ class ImageFolders:
         Raises:
             InputError: If there is no such folder, or it holds no image.
         """
-        names, others = [], []
+        names: list[str] = []
+        others: list[str] = []
         for entry in self._entries(folder):
             is_image = is_image_name(entry.name) and not is_folder(entry)
             (names if is_image else others).append(entry.name)
@@ -114,7 +115,8 @@ class ImageFolders:
         Raises:
             InputError: If there is no such folder, or it holds no other.
         """
-        names, others = [], []
+        names: list[str] = []
+        others: list[str] = []
         for entry in self._entries(folder):
             (names if is_folder(entry) else others).append(entry.name)
         self._leave_out(folder, others)

@@ -162,8 +162,7 @@ def examine_image(
     """
     with _errors_naming(path):
         data = read_file(path, max_pixels=max_pixels)
-        image, damage = _decode_damaged(data, max_pixels)
-        return image, read_header(data), damage
+        return _decode_damaged(data, max_pixels)
 
 
 def read_file(path: str, *, max_pixels: int = MAX_PIXELS) -> bytes:
@@ -208,6 +207,11 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Tensor:
     Raises:
         Exception: Of any kind, as decoders raise them, if that is not possible.
     """
+    return _decode(data, max_pixels)[0]
+
+
+def _decode(data: bytes, max_pixels: int) -> tuple[Tensor, ImageHeader]:
+    """Decode an image file to upright pixels, and read its header on the way."""
     if data.startswith(_JPEG):
         header = _jpeg_header(data)
         _require_size(header, max_pixels)
@@ -215,16 +219,16 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Tensor:
             raise InputError(f"the image has more than {_MOST_SCANS} scans")
         encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         image: Tensor = decode_jpeg(encoded, mode=ImageReadMode.RGB)
-        return _upright(image, header.orientation)
+        return _upright(image, header.orientation), header
     if data.startswith(_PNG):
         png = _parse_png(data)
         _require_size(png.header, max_pixels)
-        return _upright(_decode_png(png), png.header.orientation)
+        return _upright(_decode_png(png), png.header.orientation), png.header
     with _open_with_pillow(data) as picture:
-        _require_size(_pillow_header(picture), max_pixels)
-        if picture.format == "GIF":
-            return _decode_gif(picture)
-        return pixels_of_pillow(picture)
+        header = _pillow_header(picture)
+        _require_size(header, max_pixels)
+        image = _decode_gif(picture) if picture.format == "GIF" else pixels_of_pillow(picture)
+        return image, header
 
 
 def read_header(data: bytes) -> ImageHeader:
@@ -281,20 +285,20 @@ def image_damage(data: bytes) -> str | None:
         damage.
     """
     try:
-        return _decode_damaged(data, MAX_PIXELS)[1]
+        return _decode_damaged(data, MAX_PIXELS)[2]
     except Exception as error:  # damaged files make decoders raise about anything
         _reraise_if_not_of_the_file(error)
         return _reason(error)
 
 
-def _decode_damaged(data: bytes, max_pixels: int) -> tuple[Tensor, str | None]:
+def _decode_damaged(data: bytes, max_pixels: int) -> tuple[Tensor, ImageHeader, str | None]:
     """Decode an image file, and say what is wrong with it although that is possible."""
     if data.startswith(_JPEG):
         with _printed_by_libjpeg() as warnings:
-            image = decode_image(data, max_pixels=max_pixels)
-        return image, warnings[0] if warnings else None
-    image = decode_image(data, max_pixels=max_pixels)
-    return image, _parse_png(data).damage if data.startswith(_PNG) else None
+            decoded = _decode(data, max_pixels)
+        return *decoded, warnings[0] if warnings else None
+    decoded = _decode(data, max_pixels)
+    return *decoded, _parse_png(data).damage if data.startswith(_PNG) else None
 
 
 @contextmanager

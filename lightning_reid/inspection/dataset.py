@@ -191,3 +191,7 @@ def _noting(refusals: list[Finding], meaning: str) -> Iterator[None]:
             found = Finding("warning", str(warning.message), "fit warns of it too, and goes on.")
             if found not in refusals:
                 refusals.append(found)
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from math import nan
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2.functional import resize
 
@@ -45,9 +46,7 @@ _HASHED = (8, 9)  # 8 rows of 8 differences
 _FINER = 4  # the hash is taken from the means of so many pixels squared
 _PLAIN = 4  # levels of 256 between the darkest and the brightest spot
 _LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # of red, green and blue
-# what rounding three channels to whole numbers adds to the variance of the Laplacian
-_ROUNDING = 20 / 12 * float(np.square(_LUMINANCE).sum())
-_UNREADABLE = (0, 0, False, False, False, 0.0, np.nan, 0, 0)
+_UNREADABLE = (0, 0, False, False, False, 0.0, nan, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -110,10 +109,9 @@ def measure(
     batches: Any = loader  # needs no more of a sequence than a length
     looks: list[_Looks] = list(shown(batches, "Reading images"))
     rows = np.concatenate([np.empty(0, dtype=_ROW), *(look.rows for look in looks)])
-    return Measured(
-        **{name: np.ascontiguousarray(rows[name]) for name in _ROW.names or ()},
-        **{name: {k: v for look in looks for k, v in getattr(look, name)} for name in _NOTES},
-    )
+    columns = {name: np.ascontiguousarray(rows[name]) for name in _ROW.names or ()}
+    notes = {name: {k: v for look in looks for k, v in getattr(look, name)} for name in _NOTES}
+    return Measured(**columns, **notes)  # type: ignore[arg-type]  # each is of its own type
 
 
 def difference_hash(image: Tensor) -> tuple[int, bool]:
@@ -145,32 +143,44 @@ def luminance(image: Tensor) -> Grey:
 def sharpness(grey: Grey, size: tuple[int, int]) -> float:
     """Measure how fine the details of an image are: variance of its Laplacian over its own.
 
-    The quotient does not change with contrast or brightness. Blur divides it: of a crop of 128 x 64
-    pixels, blurred by a Gaussian with a standard deviation of 1, 2 or 3 pixels, 5, 50 or 100 times.
+    The quotient does not change with contrast or brightness. It is taken of means of 2 x 2 pixels,
+    as noise and the blocks of JPEG would pass for details. Blurred by a Gaussian with a standard
+    deviation of 1/64, 1/32 or 1/16 of its height, a crop of a person has about 1/10, 1/50 or 1/200
+    of it.
 
     Args:
         grey: ``(H, W)`` float32.
         size: height and width that the image is reduced to before; smaller ones stay as they are.
 
     Returns:
-        The quotient, from 0 to 20; NaN for images of fewer than three rows or columns, or of one
+        The quotient, from 0 to 20; NaN for images of fewer than six rows or columns, or of one
         grey.
     """
     grey = _reduced(grey, size)
-    if min(grey.shape) < 3:
-        return np.nan
-    edges = grey[2:, 1:-1] + grey[:-2, 1:-1]
+    if min(grey.shape) < 6:
+        return nan
+    grey = _halved(grey)
+    edges: Grey = grey[2:, 1:-1] + grey[:-2, 1:-1]
     edges += grey[1:-1, 2:]
     edges += grey[1:-1, :-2]
     edges -= 4 * grey[1:-1, 1:-1]
     variance = _variance(grey)
-    return max(0.0, _variance(edges) - _ROUNDING) / variance if variance > 0 else np.nan
+    return _variance(edges) / variance if variance > 0 else nan
 
 
 def _variance(values: Grey) -> float:
     """As ``values.var()``, several times as fast for small images."""
-    flat = values.ravel() - values.mean()
-    return float(flat.dot(flat)) / flat.size
+    flat = values.ravel()
+    centered: Grey = flat - flat.sum() / flat.size
+    return float(centered.dot(centered)) / len(centered)
+
+
+def _halved(grey: Grey) -> Grey:
+    """Means of 2 x 2 pixels; an odd row or column is left out."""
+    height, width = (side // 2 * 2 for side in grey.shape)
+    rows = grey[0:height:2, :width] + grey[1:height:2, :width]
+    means: Grey = np.float32(0.25) * (rows[:, 0::2] + rows[:, 1::2])
+    return means
 
 
 def _reduced(grey: Grey, size: tuple[int, int]) -> Grey:
@@ -178,20 +188,21 @@ def _reduced(grey: Grey, size: tuple[int, int]) -> Grey:
     scale = max(size[0] / grey.shape[0], size[1] / grey.shape[1])
     if scale >= 1:
         return grey
-    return _resized(grey, *(max(1, round(side * scale)) for side in grey.shape)).numpy()
+    return _resized(grey, *(max(1, round(side * scale)) for side in grey.shape))
 
 
-def _resized(grey: Grey, height: int, width: int) -> Tensor:
-    return interpolate(
-        torch.from_numpy(grey)[None, None], (height, width), mode="bilinear", antialias=True
-    )[0, 0]
+def _resized(grey: Grey, height: int, width: int) -> Grey:
+    image = torch.from_numpy(grey)[None, None]
+    small = interpolate(image, (height, width), mode="bilinear", antialias=True)
+    pixels: Grey = small.numpy()[0, 0]
+    return pixels
 
 
 def _hash_of(grey: Grey) -> tuple[int, bool]:
     rows, columns = _HASHED
     small = _resized(grey, rows * _FINER, columns * _FINER)
-    means = avg_pool2d(small[None], _FINER)[0]
-    rises = (means[:, 1:] > means[:, :-1]).flatten().numpy()
+    means = small.reshape(rows, _FINER, columns, _FINER).sum((1, 3))
+    rises = means[:, 1:] > means[:, :-1]
     plain = bool(small.max() - small.min() < _PLAIN)
     return int.from_bytes(np.packbits(rises).tobytes(), "big"), plain
 
@@ -256,7 +267,7 @@ class _Images(Dataset[_Look]):
         named = format_of_name(path)
         row = (
             *(height, width, True, plain, header.orientation != 1),
-            *(grey.mean(), np.nan if plain else sharpness(grey, self.size)),
+            *(grey.mean(), nan if plain else sharpness(grey, self.size)),
             *(_digest(image), bits),
         )
         return _Look(

@@ -86,7 +86,9 @@ def inspect(
         require("num_workers", num_workers, 0)
     listing = Listing.of(datamodule)
     keep = choose_images(listing.cameras)
-    measured = measure(listing.samples.paths, keep, num_workers, datamodule.size)
+    measured = measure(
+        listing.samples.paths, keep, num_workers, datamodule.size, datamodule.max_pixels
+    )
     data = Inspected.of(listing, measured, near)
     methods = suitable_methods(datamodule) if listing.trainable else []
     findings = sorted(

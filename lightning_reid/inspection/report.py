@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from math import isnan
@@ -22,7 +22,7 @@ from lightning_reid.data.extremes import Integers
 from lightning_reid.data.samples import UNKNOWN
 from lightning_reid.inspection.contact_sheet import draw_contact_sheet, file_names
 from lightning_reid.inspection.counts import by_camera, by_split
-from lightning_reid.inspection.dataset import SPLITS
+from lightning_reid.inspection.dataset import SPLITS, Listing
 from lightning_reid.inspection.duplicates import originals
 from lightning_reid.inspection.finding import SEVERITIES, Finding, counted
 from lightning_reid.inspection.images import Pixels, thumbnail
@@ -107,7 +107,7 @@ def write_inspection(inspection: Inspection, folder: Path) -> None:
     for name, sheet in _contact_sheets(inspection):
         sheet.save(cameras / f"{name}.png")
     for finding in inspection.findings:
-        images = _worst_images(finding, inspection.data.listing.samples.paths)
+        images = _worst_images(finding, inspection.data.listing)
         if images:
             title = f"{finding.picture}: {len(images):,} of {len(finding.images):,} images"
             sheet = draw_contact_sheet(title, images)
@@ -174,12 +174,13 @@ def _contact_sheets(inspection: Inspection) -> Iterator[tuple[str, Any]]:
             yield name, draw_contact_sheet(title, own)
 
 
-def _worst_images(finding: Finding, paths: Sequence[str]) -> list[Pixels]:
+def _worst_images(finding: Finding, listing: Listing) -> list[Pixels]:
     """Thumbnails of the images of a finding, which are read again."""
+    paths, max_pixels = listing.samples.paths, listing.datamodule.max_pixels
     thumbnails = []
     for index in finding.images[:_MOST_IMAGES]:
         with suppress(UnreadableImageError):  # somebody may have removed it meanwhile
-            thumbnails.append(thumbnail(read_image(paths[index])))
+            thumbnails.append(thumbnail(read_image(paths[index], max_pixels=max_pixels)))
     return thumbnails
 
 
