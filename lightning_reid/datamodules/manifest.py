@@ -229,6 +229,12 @@ class ManifestData(ReIDDataModule):
 
     def _why_none(self, split: Split) -> str:
         images = self._content[0]
+        if split == "gallery" and self.test is not None:
+            return (
+                f": each person whom test={self.test!r} holds out has a single image there, which "
+                "is a query; it takes people with images in several cameras, so raise test_share "
+                "if there are others, or leave out test"
+            )
         if split == "train" or len(images["query"]) or len(images["gallery"]):
             return f": no row has the split {split!r}"
         return (
