@@ -22,6 +22,7 @@ from lightning_reid.methods.loading import load_method
 from lightning_reid.metrics import Evaluation, RetrievalMetrics
 from lightning_reid.models import EmbeddingNetwork, divide_batch
 from lightning_reid.models.checkpoint_content import method_of, network_weights
+from lightning_reid.models.positions import adaptable_names
 from lightning_reid.models.tensor_names import UnwrappedNames, unwrapped
 
 Batch = dict[str, Tensor]
@@ -62,6 +63,8 @@ class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
         gamma: see ``milestones``.
         evaluation: what validation and test report; by default retrieval with the embeddings as
             they are and camera-normalised.
+        weights_size: Height and width in pixels of the images that ``weights`` were trained on;
+            needed only where the file of a vision transformer does not tell, which is an error.
         unknown: refused; the error names similar arguments.
 
     Attributes:
@@ -109,6 +112,7 @@ class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
         milestones: Sequence[int] = (20, 40),
         gamma: float = 0.1,
         evaluation: Evaluation | None = None,
+        weights_size: tuple[int, int] | None = None,
         **unknown: Any,
     ) -> None:
         refuse_unknown(type(self), unknown)
@@ -123,9 +127,16 @@ class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
         # a module cannot be written to a checkpoint as a plain value
         self.save_hyperparameters(ignore=["backbone"] if isinstance(backbone, nn.Module) else [])
         # a checkpoint brings its own weights: loading it must not look for others
-        self.hparams["weights"] = None
+        self.hparams.update(weights=None, weights_size=None)
         self.network = EmbeddingNetwork(
-            backbone, weights, pooling, last_stride, dropout, neck, samples_per_bn_group
+            backbone,
+            weights,
+            pooling,
+            last_stride,
+            dropout,
+            neck,
+            samples_per_bn_group,
+            weights_size,
         )
         self.samples_per_bn_group = samples_per_bn_group
         self.optimizer = optimizer
@@ -426,9 +437,13 @@ class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
                 f"choose --model={method} or start from its backbone with --model.weights=<file>"
             )
         weights = network_weights(checkpoint.get("state_dict", {}))
-        theirs = {k: v.shape for k, v in weights.items()}
-        own = unwrapped(self.network).state_dict()
-        if theirs and theirs != {k: v.shape for k, v in own.items()}:
+        network = unwrapped(self.network)
+        adapted = adaptable_names(network)
+        theirs, own = (
+            {k: v.shape for k, v in state.items() if k not in adapted}
+            for state in (weights, network.state_dict())
+        )
+        if theirs and theirs != own:
             saved, given = (
                 s.get("backbone", "given as a module")
                 for s in (checkpoint.get("hyper_parameters", {}), self.hparams)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
 from torch import Tensor
 
 from lightning_reid.errors import InputError
 from lightning_reid.models.tensor_names import unwrapped_name
+from lightning_reid.run_folder import CONFIG, run_of
 
 _OWN = "lightning_reid"
 _NETWORK = "network."  # before the names of the network's tensors
@@ -73,6 +76,24 @@ def network_weights(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name, plain in names.items()
         if plain.startswith(_NETWORK)
     }
+
+
+def run_image_size(file: Path) -> tuple[int, int]:
+    """Return the height and width of images, in pixels, in the settings of a checkpoint's run.
+
+    Raises:
+        InputError: They are not there.
+    """
+    config = run_of(file) / CONFIG
+    try:
+        settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+        height, width = map(int, settings["data"]["init_args"]["size"])
+    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{config} does not tell the size of images ({error}): say with --size what the model "
+            'was trained with, such as --size "[256,128]"'
+        ) from error
+    return height, width
 
 
 _DEEPEST = 20  # levels of lists and dictionaries in an argument

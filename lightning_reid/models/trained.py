@@ -11,14 +11,13 @@ from textwrap import shorten
 from typing import Any
 
 import torch
-import yaml  # type: ignore[import-untyped]
 
 from lightning_reid.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from lightning_reid.errors import InputError, require_size
-from lightning_reid.models.checkpoint_content import network_weights
+from lightning_reid.models.checkpoint_content import network_weights, run_image_size
 from lightning_reid.models.checkpoint_files import read_checkpoint
 from lightning_reid.models.embedding import EmbeddingNetwork
-from lightning_reid.run_folder import CONFIG, find_checkpoint, run_of
+from lightning_reid.run_folder import find_checkpoint
 
 # of what a checkpoint tells of its model, what decides about embeddings
 _SETTINGS = ("backbone", "pooling", "last_stride", "neck", "samples_per_bn_group")
@@ -82,7 +81,7 @@ class TrainedModel:
         except (TypeError, ValueError) as error:
             raise InputError(f"the settings in {file} do not make a network: {error}") from error
         _fill(network, content.get("state_dict"), file)
-        return cls(network.eval(), size or _trained_size(file), file, settings)
+        return cls(network.eval(), size or run_image_size(file), file, settings)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -105,17 +104,3 @@ def _fill(network: EmbeddingNetwork, weights: Any, file: Path) -> None:
             + shorten(str(error), 300)
         ) from error
     network.to(torch.float32)
-
-
-def _trained_size(file: Path) -> tuple[int, int]:
-    """Height and width in the settings of the run."""
-    config = run_of(file) / CONFIG
-    try:
-        settings = yaml.safe_load(config.read_text(encoding="utf-8"))
-        height, width = map(int, settings["data"]["init_args"]["size"])
-    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{config} does not tell the size of images ({error}): say with --size what the model "
-            'was trained with, such as --size "[256,128]"'
-        ) from error
-    return height, width

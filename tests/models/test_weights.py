@@ -289,9 +289,7 @@ def test_unknown_published_weights():
 
 
 def test_position_embedding_has_the_size_of_the_published_weights(monkeypatch):
-    published = build_torchvision_trunk("vit_b_32", image_size=384).state_dict()
-    weights = torchvision.models.ViT_B_32_Weights.IMAGENET1K_V1
-    monkeypatch.setitem(weights.meta, "min_size", (384, 384))
+    published = torchvision.models.vit_b_32(image_size=384).state_dict()
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *_, **__: published)
     backbone = build_backbone("vit_b_32", "IMAGENET1K_V1")
     assert backbone.trunk.encoder.pos_embedding.shape == (1, 145, 768)
