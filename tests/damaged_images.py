@@ -69,6 +69,7 @@ def sound_files(rng, height=48, width=24):
     clear = image.convert("RGBA")
     clear.putalpha(image.convert("L"))
     frames = [image.rotate(angle).quantize(16) for angle in (0, 20, 40)]
+    colored = [frame.convert("RGB") for frame in frames]
     moving = {"save_all": True, "append_images": frames[1:]}
     files = {
         f"PNG {color} {depth} {interlaced}": png_of_noise(
@@ -79,7 +80,7 @@ def sound_files(rng, height=48, width=24):
         for interlaced in (False, True)
     }
     files |= {
-        "PNG moving": saved(frames[0], "PNG", **moving),
+        "PNG moving": saved(colored[0], "PNG", save_all=True, append_images=colored[1:]),
         "PNG comments": saved(image, "PNG", exif=tagged(6), icc_profile=rng.bytes(300)),
         "JPEG": saved(image, "JPEG", exif=tagged(5)),
         "JPEG progressive": saved(image, "JPEG", progressive=True),
@@ -89,7 +90,7 @@ def sound_files(rng, height=48, width=24):
         "WEBP": saved(image, "WEBP", exif=tagged(6)),
         "WEBP lossless": saved(clear, "WEBP", lossless=True),
         "WEBP clear": saved(clear, "WEBP"),
-        "WEBP moving": saved(frames[0].convert("RGB"), "WEBP", **moving),
+        "WEBP moving": saved(colored[0], "WEBP", save_all=True, append_images=colored[1:]),
         "GIF": saved(image, "GIF", interlace=True),
         "GIF grey": saved(image.convert("L"), "GIF"),
         "GIF moving": saved(frames[0], "GIF", **moving, transparency=3, disposal=2),

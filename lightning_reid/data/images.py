@@ -72,8 +72,27 @@ _MOST_SCANS = 1000  # each takes the time of a whole image and may be a few byte
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER = struct.Struct(">LLBBBBB")  # width, height, depth, color type, three methods
-_PNG_PIXELS = (b"PLTE", b"IDAT")  # names of chunks
-_GREY, _GREY_ALPHA, _RGBA = 0, 4, 6  # color types
+# What Pillow calls the pixels it makes and those that are stored, by color type and depth
+_ONE_BYTE = {
+    (0, 1): ("1", "1"),
+    (0, 2): ("L", "L;2"),
+    (0, 4): ("L", "L;4"),
+    (0, 8): ("L", "L"),
+    (2, 8): ("RGB", "RGB"),
+    (3, 1): ("P", "P;1"),
+    (3, 2): ("P", "P;2"),
+    (3, 4): ("P", "P;4"),
+    (3, 8): ("P", "P"),
+    (4, 8): ("LA", "LA"),
+    (6, 8): ("RGBA", "RGBA"),
+}
+_TWO_BYTES = {  # upper and lower bytes of colors; or both, as channels
+    (0, 16): ("LA", "LA"),
+    (2, 16): ("RGB", "RGB;16B", "RGB;16L"),
+    (4, 16): ("RGBA", "RGBA"),
+    (6, 16): ("RGBA", "RGBA;16B", "RGBA;16L"),
+}
+_COLORS = (2, 6)  # color types
 
 _CODE_LOCATION = re.compile(r"^\w+, \S+:\d+, ")  # what torchvision puts before its messages
 _NO_MEMORY = re.compile("allocate memory|insufficient memory|bad_alloc", re.I)
@@ -326,8 +345,10 @@ def pixels_of_pillow(image: Image.Image) -> Tensor:
     Raises:
         InputError: If it holds floats or integers beyond 16 bits.
     """
-    image.load()  # TIFF is turned upright here and loses its orientation
-    return _upright(_pixels(image), _pillow_orientation(image))
+    image.load()
+    # loading turns TIFF upright, and some versions of Pillow keep its orientation nevertheless
+    orientation = 1 if image.format == "TIFF" else _pillow_orientation(image)
+    return _upright(_pixels(image), orientation)
 
 
 def _pixels(image: Image.Image) -> Tensor:
@@ -485,17 +506,17 @@ class _Png(NamedTuple):
 
     Attributes:
         header: Size and orientation.
-        depth: Bits of a channel.
-        color: Color type.
-        described: Content of the chunk that tells all this.
-        pixels: All other chunks that are needed to decode the pixels.
-        damage: What is wrong with the chunks that are not; None if nothing is.
+        color: Color type, and bits of a channel.
+        interlaced: Whether the pixels are stored in seven passes.
+        palette: Colors as RGB, if the pixels are places in it.
+        pixels: All of them, compressed.
+        damage: What is wrong with the chunks that are not needed; None if nothing is.
     """
 
     header: ImageHeader
-    depth: int
-    color: int
-    described: bytes
+    color: tuple[int, int]
+    interlaced: int
+    palette: bytes
     pixels: bytes
     damage: str | None
 
@@ -506,7 +527,8 @@ def _parse_png(data: bytes) -> _Png:
     Pillow does not compare those of pixels; libpng does, but torchvision dies of what it finds.
     """
     view = memoryview(data)
-    described, pixels = b"", []
+    described = palette = b""
+    pixels: list[memoryview] = []
     orientation, damage = 1, None
     position, name = len(_PNG), b""
     while name != b"IEND":
@@ -521,14 +543,16 @@ def _parse_png(data: bytes) -> _Png:
         wrong = zlib.crc32(view[position + 4 : end]) != struct.unpack_from(">L", data, end)[0]
         if wrong:
             damage = f"the checksum of its chunk {name.decode('ascii', 'replace')} is wrong"
-        if wrong and (name in _PNG_PIXELS or name == b"IHDR"):
+        if wrong and name in (b"IHDR", b"PLTE", b"IDAT"):
             raise InputError(damage)
         if bool(described) == (name == b"IHDR"):
             raise InputError("its chunks are in no valid order")
         if name == b"IHDR":
             described = data[start:end]
-        elif name in _PNG_PIXELS:
-            pixels.append(view[position : end + 4])
+        elif name == b"PLTE":
+            palette = data[start:end]
+        elif name == b"IDAT":
+            pixels.append(view[start:end])
         elif not name[0] & 0x20 and name != b"IEND":  # a capital: it must not be skipped
             raise InputError(f"it has an unknown chunk {name!r}")
         elif name == b"eXIf" and not wrong:
@@ -536,52 +560,39 @@ def _parse_png(data: bytes) -> _Png:
         position = end + 4
     if len(described) != _PNG_HEADER.size:
         raise InputError(_NO_SIZE)
-    if not any(bytes(chunk[4:8]) == b"IDAT" for chunk in pixels):
+    if not pixels:
         raise InputError(damage or "it has no pixels")
-    width, height, depth, color = _PNG_HEADER.unpack(described)[:4]
+    width, height, depth, color, *methods, interlaced = _PNG_HEADER.unpack(described)
+    if any(methods) or interlaced > 1 or not (width and height):
+        raise InputError("its header is invalid")
     header = ImageHeader("PNG", height, width, orientation)
-    return _Png(header, depth, color, described, b"".join(pixels), damage)
-
-
-def _png_chunk(name: bytes, content: bytes = b"") -> bytes:
-    checksum = zlib.crc32(name + content)
-    return struct.pack(">L", len(content)) + name + content + struct.pack(">L", checksum)
+    return _Png(header, (color, depth), interlaced, palette, b"".join(pixels), damage)
 
 
 def _decode_png(png: _Png) -> Tensor:
-    if png.depth < 16 or png.color == _GREY:
-        return _pixels(_png_picture(png.described, png.pixels))
-    # Pillow would drop the lower bytes of colors
-    if png.color == _GREY_ALPHA:  # its four bytes are stored as those of RGBA with 8 bits are
-        described = png.described[:8] + bytes([8, _RGBA]) + png.described[10:]
-        levels = np.asarray(_png_picture(described, png.pixels))
-        return _eight_bits(levels[..., 0], levels[..., 1]).expand(3, -1, -1).contiguous()
-    mode = "RGBA" if png.color == _RGBA else "RGB"
-    upper, lower = (
-        np.asarray(_png_picture(png.described, png.pixels, f"{mode};16{order}"))[..., :3]
-        for order in "BL"
-    )
-    return _eight_bits(upper, lower).permute(2, 0, 1)
+    """Decode with Pillow, whose PNG decoder survives every damage, unlike torchvision's."""
+    if png.color in _TWO_BYTES:
+        # Pillow would drop the lower bytes of colors; grey is stored as two channels of 8 bits are
+        mode, *layouts = _TWO_BYTES[png.color]
+        levels = [np.asarray(_png_picture(png, mode, layout)) for layout in layouts]
+        if png.color[0] in _COLORS:
+            upper, lower = levels
+            return _eight_bits(upper[..., :3], lower[..., :3]).permute(2, 0, 1)
+        grey = _eight_bits(levels[0][..., 0], levels[0][..., 1])
+        return grey.expand(3, -1, -1).contiguous()
+    if png.color not in _ONE_BYTE:
+        raise InputError("its header is invalid")
+    picture = _png_picture(png, *_ONE_BYTE[png.color])
+    if picture.mode == "P":
+        picture.putpalette(png.palette)
+    return _rgb(picture)
 
 
-def _png_picture(described: bytes, pixels: bytes, layout: str | None = None) -> Image.Image:
-    """Decode with Pillow, whose PNG decoder survives every damage.
+def _png_picture(png: _Png, mode: str, layout: str) -> Image.Image:
+    from PIL import Image
 
-    Args:
-        described: Content of the first chunk.
-        pixels: Chunks.
-        layout: How Pillow is to take the decoded bytes; None: as the file says.
-    """
-    from PIL.PngImagePlugin import PngImageFile
-
-    file = b"".join([_PNG, _png_chunk(b"IHDR", described), pixels, _png_chunk(b"IEND")])
-    picture = PngImageFile(io.BytesIO(file))
-    if layout is not None:
-        decoder, box, offset, _ = picture.tile[0]
-        tile: Any = (decoder, box, offset, layout)
-        picture.tile = [tile]
-    picture.load()
-    return picture
+    size = (png.header.width, png.header.height)
+    return Image.frombytes(mode, size, png.pixels, "zip", layout, png.interlaced)
 
 
 # Other formats

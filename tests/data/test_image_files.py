@@ -355,7 +355,7 @@ def test_no_other_program_is_started(tmp_path, monkeypatch, ending):
     ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
     ghostscript.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None, raising=False)
     file = tmp_path / f"drawing.{ending}"
     file.write_bytes(saved(Image.new("RGB", (4, 4)), "EPS"))
     with pytest.raises(UnreadableImageError, match=rf"drawing\.{ending}: not one of JPEG, PNG"):
