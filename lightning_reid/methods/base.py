@@ -23,9 +23,18 @@ from lightning_reid.metrics import Evaluation, RetrievalMetrics
 from lightning_reid.models import EmbeddingNetwork, divide_batch
 from lightning_reid.models.checkpoint_content import method_of, network_weights
 from lightning_reid.models.positions import adaptable_names
+from lightning_reid.models.precision import at_least_float32
 from lightning_reid.models.tensor_names import UnwrappedNames, unwrapped
 
 Batch = dict[str, Tensor]
+
+# Training in 16-true is not among them: Adam divides by what float16 rounds to zero.
+_PRECISIONS = ("32-true", "64-true", "bf16-true", "bf16-mixed", "16-mixed")
+_SHARDING = (
+    pl.strategies.FSDPStrategy,
+    pl.strategies.DeepSpeedStrategy,
+    pl.strategies.ModelParallelStrategy,
+)
 
 _SET_GROUP = (
     ". Its running statistics are those of the first; set samples_per_bn_group to change that"
@@ -162,6 +171,14 @@ class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
         """Return :meth:`embed` of the images, which a subclass may override."""
         return self.embed(images)
 
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """Convert the network as asked; heads and whatever a method adds stay at least float32."""
+        if recurse:
+            for name, part in self.named_children():
+                part._apply(fn if name == "network" else at_least_float32(fn))  # type: ignore[no-untyped-call]
+        super()._apply(at_least_float32(fn), recurse=False)  # type: ignore[no-untyped-call]
+        return self
+
     @_restricted_classmethod
     def load_from_checkpoint(
         cls,  # noqa: N805 - a class method by its decorator
@@ -258,9 +275,10 @@ class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
         """Take the data set's protocol of evaluation; check what ``fit`` needs.
 
         Raises:
-            InputError: if the data module lacks something, or the groups of batch norm fit neither
-                the batch nor the Trainer.
+            InputError: if the data module lacks something, the groups of batch norm fit neither
+                the batch nor the Trainer, or the Trainer's precision or strategy is not supported.
         """
+        self._require_supported(stage)
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
         protocol = self.evaluation.protocol or getattr(datamodule, "protocol", None)
         self.retrieval.evaluation = replace(self.evaluation, protocol=protocol)
@@ -291,6 +309,21 @@ class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
             datamodule.training_labels(self.supervision)
         if (batch_size := getattr(datamodule, "batch_size", None)) is not None:
             self._batch_norm_images(batch_size, trainer)
+
+    def _require_supported(self, stage: str) -> None:
+        """Raise an InputError if a precision or strategy of the Trainer does not work here."""
+        strategy = self.trainer.strategy
+        if isinstance(strategy, _SHARDING):
+            raise InputError(
+                f"strategy {type(strategy).__name__} splits the network over devices, which is not "
+                "supported: choose ddp, where each device holds all of it"
+            )
+        precision = self.trainer.precision
+        if precision not in _PRECISIONS and (precision != "16-true" or stage == "fit"):
+            raise InputError(
+                f"precision {precision} is not supported{' for training' * (stage == 'fit')}: "
+                f"choose one of {', '.join(_PRECISIONS)}"
+            )
 
     def _tell_batch_norm(self, batch_size: int | None) -> None:
         """Say how many images batch norm will see, which decides about results."""

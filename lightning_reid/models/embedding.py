@@ -1,16 +1,18 @@
 """The network that turns person images into unit-length embeddings."""
 
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
+from typing_extensions import Self
 
 from lightning_reid.errors import InputError
 from lightning_reid.models.backbones import build_backbone
 from lightning_reid.models.batch_norm import group_batch_norms
 from lightning_reid.models.pooling import AveragePool, build_pool
+from lightning_reid.models.precision import at_least_float32
 from lightning_reid.models.tensor_names import UnwrappedNames
 
 
@@ -73,12 +75,22 @@ class EmbeddingNetwork(UnwrappedNames):
 
     def features(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to pooled features before the neck, (B, D), at least float32."""
+        if images.is_floating_point():
+            images = images.to(next(self.backbone.parameters(), images).dtype)
         features = self.backbone(images.contiguous(memory_format=torch.channels_last))
         if features.ndim == 4:
             features = self.pool(features)
         else:
             self._require_no_pooling()
         return cast(Tensor, features.to(torch.promote_types(features.dtype, torch.float32)))
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """Convert the backbone as asked; all behind it stays at least float32."""
+        if recurse:
+            for name, part in self.named_children():
+                part._apply(fn if name == "backbone" else at_least_float32(fn))  # type: ignore[no-untyped-call]
+        super()._apply(at_least_float32(fn), recurse=False)  # type: ignore[no-untyped-call]
+        return self
 
     def _require_no_pooling(self) -> None:
         if not isinstance(self.pool, AveragePool):
