@@ -101,7 +101,7 @@ def test_a_list_with_columns_of_other_names(model, crops, query, tmp_path, monke
     rows = [f"crops/{file.name},gate" for file in sorted(crops.iterdir())]
     listed.write_text("\n".join(["file,where", *rows]))
     message = refused(monkeypatch, model, listed, query)
-    assert 'which one holds the path: --data.columns "{path: ...}"' in message
+    assert 'which one holds the path: columns "{path: ...}"' in message
     assert "--data" not in message
     out = tmp_path / "out.png"
     columns = ["--columns", "{path: file, camera: where}"]
