@@ -401,14 +401,15 @@ def test_a_checkpoint_is_tested_without_its_pretrained_weights(trained, persons)
 
 
 @pytest.mark.parametrize(
-    ("option", "message"),
+    ("root", "option", "message"),
     [
-        ("--seed_everything=1", "no folder"),
-        ("--model.backbone=resnet81", "unknown backbone 'resnet81'"),  # the parser wraps this one
+        ("nowhere", "--seed_everything=1", "no folder"),
+        # the parser wraps this one
+        ("", "--model.backbone=resnet81", "unknown backbone 'resnet81'"),
     ],
 )
-def test_what_the_user_can_mend_is_told_in_one_line(tmp_path, option, message):
-    given = arguments("fit", tmp_path / "nowhere", tmp_path / "run", option)
+def test_what_the_user_can_mend_is_told_in_one_line(persons, tmp_path, root, option, message):
+    given = arguments("fit", persons / root, tmp_path / "run", option)
     command = ["-m", "lightning_reid", *given]
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
     assert done.returncode == 1
@@ -462,7 +463,7 @@ def test_an_untrained_network_predicts_only_where_it_is_asked_to(
     weights = trained[0] / "checkpoints" / "last.ckpt"
     run("predict", persons, tmp_path / "run", how.format(weights))
     assert (tmp_path / "run" / "predict_untrained" / "embeddings.npz").is_file()
-    assert not any("untrained" in str(warning.message) for warning in recwarn)
+    assert not any("no --ckpt_path" in str(warning.message) for warning in recwarn)
 
 
 def test_without_a_test_set_the_training_images_are_embedded(persons, tmp_path):

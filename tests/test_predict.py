@@ -62,6 +62,7 @@ def test_settings_that_mean_nothing(persons, tmp_path, monkeypatch, capsys):
     assert "csv" in capsys.readouterr().err
     monkeypatch.setattr(embeddings, "find_spec", lambda name: None)
     given = arguments("predict", persons, tmp_path / "run", "--embeddings.format=parquet")
+    given += ["--ckpt_path=none"]
     monkeypatch.setattr(sys, "argv", ["lightning-reid", *given])
     with pytest.raises(SystemExit) as stop:
         main()

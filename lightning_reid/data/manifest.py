@@ -49,7 +49,9 @@ class Manifest:
     no_identities: Mapping[str, int] = field(default_factory=dict)
 
 
-def read_manifest(file: str | Path, columns: Mapping[str, str] | None = None) -> Manifest:
+def read_manifest(
+    file: str | Path, columns: Mapping[str, str] | None = None, option: str = "columns"
+) -> Manifest:
     r"""The rows of a CSV or Parquet file.
 
     The file alone is read; no image is looked for. :class:`~lightning_reid.ManifestData` tells what
@@ -59,6 +61,7 @@ def read_manifest(file: str | Path, columns: Mapping[str, str] | None = None) ->
         file: the manifest; paths in it are relative to its folder.
         columns: the file's names of the columns ``path``, ``camera``, ``identity``, ``tracklet``,
             ``frame``, ``time`` and ``split``, where they differ.
+        option: what messages call ``columns``.
 
     Returns:
         All rows: ``samples``, the ``splits`` if the file tells them, and ``identity_names``.
@@ -80,21 +83,27 @@ def read_manifest(file: str | Path, columns: Mapping[str, str] | None = None) ->
         >>> manifest.identity_names
         ['Ann']
     """
-    return collect(open_table(file), local_path(file).parent, columns)
+    return collect(open_table(file), local_path(file).parent, columns, option)
 
 
-def collect(table: Table, folder: Path, columns: Mapping[str, str] | None = None) -> Manifest:
+def collect(
+    table: Table,
+    folder: Path,
+    columns: Mapping[str, str] | None = None,
+    option: str = "columns",
+) -> Manifest:
     """The rows of a table; see :func:`read_manifest`.
 
     Args:
         table: one row for every image.
         folder: that paths are relative to.
         columns: the table's names of columns, where they differ.
+        option: what messages call ``columns``.
 
     Raises:
         InputError: as there.
     """
-    known, further = _positions(table, columns or {})
+    known, further = _positions(table, columns or {}, option)
     paths = _Paths(table, folder)
     names = {name: Names() for name in _NAMES if name in known}
     texts = {name: Texts() for name in further}
@@ -130,11 +139,13 @@ def prefix_of(folder: Path) -> str:
     return str(folder / "x").removesuffix("x")
 
 
-def _positions(table: Table, columns: Mapping[str, str]) -> tuple[dict[str, int], dict[str, int]]:
+def _positions(
+    table: Table, columns: Mapping[str, str], option: str
+) -> tuple[dict[str, int], dict[str, int]]:
     """Positions in the table of the columns that are used, and of those that are only kept."""
     for name in columns:
         if name not in _COLUMNS:
-            raise InputError(f"columns: {name!r} is none of {', '.join(_COLUMNS)}")
+            raise InputError(f"{option}: {name!r} is none of {', '.join(_COLUMNS)}")
     there: dict[str, int] = {}
     for i, name in enumerate(table.columns):
         if name in there:
@@ -148,7 +159,7 @@ def _positions(table: Table, columns: Mapping[str, str]) -> tuple[dict[str, int]
         if wanted not in there and (name in _NEEDED or name in columns):
             raise InputError(
                 f"{table.name} has no column {wanted!r}; its columns are {', '.join(there)}. Say "
-                f'which one holds the {name}: --data.columns "{{{name}: ...}}" (search: --columns)'
+                f'which one holds the {name}: {option} "{{{name}: ...}}"'
             )
     ours = {name: there[wanted] for name, wanted in theirs.items() if wanted in there}
     further = {name: i for name, i in there.items() if i not in ours.values()}

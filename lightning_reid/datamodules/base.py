@@ -232,12 +232,13 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
             lacking = "tracklets" if self.within_camera == "tracklet" else "identities or tracklets"
         unknown = self.train_samples.identities == UNKNOWN
         have_none = f"the training images in {self.root} have no {lacking}"
-        if what == "identity" and not unknown.all():
+        if self.within_camera != "tracklet" and not unknown.all():
             first = self.train_samples.paths[int(unknown.argmax())]
             have_none = (
                 f"{int(unknown.sum())} of the {len(unknown)} training images in {self.root} have "
                 f"no identity, such as {first}"
             )
+            have_none += ", and none is in a tracklet" if supervision == "intra_camera" else ""
         raise InputError(
             f"{have_none}, which this method needs (supervision {supervision!r}); CAP, O2CAP and "
             "CALR need none"

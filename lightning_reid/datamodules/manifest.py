@@ -174,7 +174,7 @@ class ManifestData(ReIDDataModule):
                 f"{self.root} is a folder: give the manifest file in it, or a pattern of the paths "
                 "of its images, such as '{camera}/*.jpg'"
             )
-        manifest = read_manifest(self.root, self.columns)
+        manifest = read_manifest(self.root, self.columns, option="--data.columns")
         require_images(manifest.samples.paths, self.root, 1 if self.on_error == "stop" else _TRIED)
         if manifest.identity_names and manifest.no_identities:
             spelled = ", ".join(

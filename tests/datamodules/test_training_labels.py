@@ -105,7 +105,11 @@ def test_the_numbers_follow_the_seed(monkeypatch):
 def test_missing_identities_are_told(supervision, known):
     listed = crowd()
     listed = listed[:known] + [sample._replace(identity=None) for sample in listed[known:]]
-    with pytest.raises(InputError, match="somewhere have no identities.*'" + supervision):
+    some = (
+        f"{len(listed) - known} of the {len(listed)} .* somewhere have no identity, such as .*.jpg"
+    )
+    told = some if known else "somewhere have no identities"
+    with pytest.raises(InputError, match=f"{told}.*'{supervision}"):
         ready(listed).training_labels(supervision)
 
 
