@@ -17,7 +17,7 @@ import torch
 from command_line import EASY_CLUSTERS
 from forked_commands import run_forked
 from PIL import Image
-from programs import run_program
+from programs import run_fresh, run_program
 from small_methods import camera_folders
 
 from lightning_reid import ManifestData
@@ -132,8 +132,11 @@ def test_search_from_python(ran):
 def test_embedding_without_torch(ran):
     pytest.importorskip("onnxruntime")
     program = shown("InferenceSession").replace("(128, 256)", "(16, 32)")
-    printed = run_program(f"{program}print(embeddings.shape, (embeddings**2).sum())", ran)
-    assert printed.startswith(("(1, 1024) 1.0", "(1, 1024) 0.9999"))
+    program += "import sys\nprint(embeddings.shape, (embeddings**2).sum(), 'torch' in sys.modules)"
+    done = run_fresh("-c", program, folder=ran)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("False\n")
+    assert done.stdout.startswith(("(1, 1024) 1.0", "(1, 1024) 0.9999"))
 
 
 def test_a_data_set(tmp_path):

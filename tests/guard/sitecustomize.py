@@ -39,11 +39,14 @@ class OutsideError(Exception):
 def start(folder):
     """Guard this process, and the Python processes that it starts from now on.
 
+    These can import the helpers of the tests as well.
+
     Args:
         folder: Folder of the session, the only one that may be written into.
     """
     os.environ[_FOLDER] = os.path.realpath(folder)
-    path = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    own = Path(__file__).parent
+    path = [str(own), str(own.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(path)
     _guard()
 

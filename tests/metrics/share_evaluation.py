@@ -92,4 +92,6 @@ def run(rank, columns_file, result):
 
 
 if __name__ == "__main__":
-    torch.multiprocessing.spawn(run, tuple(sys.argv[1:]), nprocs=max(GROUPS))
+    torch.multiprocessing.start_processes(
+        run, tuple(sys.argv[1:]), nprocs=max(GROUPS), start_method="fork"
+    )

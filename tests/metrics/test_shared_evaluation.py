@@ -1,14 +1,12 @@
 """Real processes against one: the same numbers to the last bit, each with its share of the work."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forked_commands import run_python
 from literal_retrieval import random_problem
 from share_evaluation import BLOCKS, GROUPS, RULES, evaluate
 
@@ -45,15 +43,8 @@ def in_groups(columns, tmp_path_factory):
     folder = tmp_path_factory.mktemp("shared_evaluation")
     np.savez(folder / "columns.npz", **columns)
     script = Path(__file__).with_name("share_evaluation.py")
-    words = [script, folder / "columns.npz", folder / "result.json"]
-    finished = subprocess.run(
-        [sys.executable, *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert finished.returncode == 0, finished.stderr
+    finished = run_python(script, folder / "columns.npz", folder / "result.json", limit=600)
+    assert finished.status == 0, finished.errors
     return json.loads((folder / "result.json").read_text())
 
 

@@ -1,12 +1,12 @@
 """Every family of backbones: shapes, strides, gradients."""
 
 import logging
-import subprocess
 import sys
 
 import pytest
 import torch
 import torchvision
+from forked_commands import run_python
 from torch import nn
 
 from lightning_reid.errors import InputError, MissingPackageError
@@ -165,7 +165,7 @@ def test_timm_missing_says_how_to_get_it(monkeypatch):
 
 def test_timm_is_not_imported_before_it_is_used():
     code = "import sys, lightning_reid.models.backbones; sys.exit('timm' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert run_python("-c", code).status == 0
 
 
 def test_last_stride_other_than_1_or_2():
