@@ -183,8 +183,6 @@ def test_own_loaders_and_trainers_work_or_are_told_what_to_change(kept, name):
 
 def test_two_processes_resume_from_every_training_step(persons, tmp_path):
     script = Path(__file__).with_name("ddp_resume.py")
-    finished = subprocess.run(
-        [sys.executable, script, persons, tmp_path], capture_output=True, text=True, timeout=600
-    )
-    assert finished.returncode == 0, finished.stderr[-10_000:]
+    finished = run_python(script, persons, tmp_path, limit=900)
+    assert finished.status == 0, finished.errors[-10_000:]
     assert len(list(tmp_path.glob("*.done"))) == 4
