@@ -232,7 +232,7 @@ def seconds(costs: Costs, gpus: int, images: float) -> dict[str, float]:
         "labels: loading images": loading,
         "labels: features between GPUs": 4 * images * DIMENSIONS * between,
         # every process searches for its share of the images
-        "labels: neighbours": 2 * share * images * DIMENSIONS / GPU_FLOPS,
+        "labels: neighbors": 2 * share * images * DIMENSIONS / GPU_FLOPS,
         "labels: the rest, in one process": images * costs.after,
     }
 

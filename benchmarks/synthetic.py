@@ -121,7 +121,7 @@ def main() -> None:
         network = EmbeddingNetwork("resnet18", weights=None)
         rows = [
             ("raw pixels", *score(data, pixels(pictures))),
-            ("colour histograms", *score(data, histograms(pictures))),
+            ("color histograms", *score(data, histograms(pictures))),
             ("untrained ResNet-18", *score(data, embed(network, data))),
         ]
         steps = supervise(network, data, arguments.train_minutes)
@@ -132,7 +132,7 @@ def main() -> None:
             "train_steps": steps,
             "images": len(data.train_samples) + len(images),
         }
-    columns = ("features", "mAP %", "camera-normalised mAP %")
+    columns = ("features", "mAP %", "camera-normalized mAP %")
     report("Drawn people", columns, rows, arguments.json, **further)
     print(f"drawn in {drawing:.1f} s; {steps} supervised steps")
 

@@ -143,7 +143,7 @@ def main() -> None:
         torch.testing.assert_close(backward(loop, problem), backward(vectorised, problem))
     fast = median_seconds(lambda: backward(vectorised, problem), 15, 3)
     seconds = {
-        "vectorised": fast,
+        "vectorized": fast,
         "its matrix products alone": median_seconds(lambda: products(problem), 15, 3),
         "image by image": median_seconds(lambda: backward(image_by_image, problem), 3, 0),
         "shared product": median_seconds(lambda: backward(shared_product, problem), 3, 0),
@@ -153,7 +153,7 @@ def main() -> None:
     }
     rows = [(name, 1000 * value, value / fast) for name, value in seconds.items()]
     title = f"O2CAP's loss at {' x '.join(map(str, size))}, {arguments.cameras} cameras"
-    report(title, ("what", "milliseconds", "times vectorised"), rows, arguments.json)
+    report(title, ("what", "milliseconds", "times vectorized"), rows, arguments.json)
 
 
 if __name__ == "__main__":

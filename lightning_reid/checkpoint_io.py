@@ -1,4 +1,4 @@
-"""Checkpoints that are whole, whenever the process or the machine dies."""
+"""Checkpoints that are whole, whenever the process or the machine dies, and read safely."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 
 from lightning_reid.errors import InputError
 from lightning_reid.lightning import TorchCheckpointIO
+from lightning_reid.models.checkpoint_files import read_checkpoint
 from lightning_reid.whole_files import whole_file
 
 
@@ -45,3 +46,23 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 f"cannot write {file}: {error};{kept} see to space and permissions, then go on "
                 "with --ckpt_path last"
             ) from error
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint; code inside it is executed only with ``weights_only=False``.
+
+        Args:
+            path: Where from; a place such as ``s3://...`` is left to Lightning.
+            map_location: Where tensors are put; the CPU by default.
+            weights_only: False allows any object and is for trusted files alone.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            InputError: It is not a checkpoint, or holds objects other than tensors and plain
+                values.
+        """
+        if weights_only is False or "://" in str(path):
+            loaded: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only)
+            return loaded
+        return read_checkpoint(Path(path), map_location)  # type: ignore[no-any-return]

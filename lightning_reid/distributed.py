@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import pickle
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
@@ -63,12 +63,13 @@ def follow_first_rank(trainer: pl.Trainer | None, tensors: Iterable[Tensor]) -> 
         dist.broadcast(tensor, src=0)
 
 
-def require_own_batches(trainer: pl.Trainer, index: Tensor) -> None:
-    """See to it that every rank draws whole groups, and others than the others draw.
+def require_own_batches(trainer: pl.Trainer, batch: Any) -> None:
+    """Raise an error unless every rank draws whole groups, and others than the other ranks.
 
     Args:
-        trainer: tells ranks and loader; every rank must call this.
-        index: ``(B,)``, the images of this rank's batch.
+        trainer: Tells ranks and loader; every rank must call this.
+        batch: This rank's batch. Images are compared where it is a mapping with ``"index"``,
+            ``(B,)``; for a batch of another structure only the sampler is looked at.
 
     Raises:
         InputError: if they do not; the message says what to change.
@@ -91,7 +92,9 @@ def require_own_batches(trainer: pl.Trainer, index: Tensor) -> None:
                 f"{_GIVE_RANKS}"
             )
         return
-    batches = gather_rows(trainer, index[None])
+    if not (isinstance(batch, Mapping) and isinstance(batch.get("index"), Tensor)):
+        return
+    batches = gather_rows(trainer, batch["index"][None])
     if len(torch.unique(batches, dim=0)) < len(batches):
         raise InputError(
             "processes draw the same training images: let the sampler give each its own, as "
@@ -108,9 +111,36 @@ def same_random_numbers(device: torch.device, *entropy: int) -> Iterator[None]:
         device: where it is drawn.
         entropy: numbers from 0 that tell what it is drawn for, such as seed and epoch.
     """
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed_of(*entropy))
+    with seeded(device, seed_of(*entropy)):
         yield
+
+
+@contextmanager
+def seeded(device: torch.device, seed: int) -> Iterator[None]:
+    """Seed the random numbers of one device, and restore them afterwards.
+
+    Other devices are left alone, which ``torch.manual_seed`` would reseed.
+
+    Args:
+        device: Where numbers are drawn.
+        seed: Any seed that ``torch.manual_seed`` takes.
+    """
+    if device.type == "cpu":
+        generator = torch.default_generator
+    elif device.type == "cuda":
+        place = torch.cuda.current_device() if device.index is None else device.index
+        generator = torch.cuda.default_generators[place]
+    else:
+        with torch.random.fork_rng(device_type=device.type):
+            torch.manual_seed(seed)
+            yield
+        return
+    before = generator.get_state()
+    generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        generator.set_state(before)
 
 
 def seed_of(*entropy: int) -> int:

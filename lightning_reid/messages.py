@@ -27,12 +27,28 @@ def left_out(paths: Sequence[str]) -> str:
         >>> left_out(["gate/1.jpg", "hall/2.jpg"])
         'left out, as they could not be read: 2 images: gate/1.jpg, hall/2.jpg'
     """
-    return f"left out, as they could not be read: {len(paths)} images: {listed(paths, 10)}"
+    names = listed([printable(path) for path in paths], 10)
+    return f"left out, as they could not be read: {len(paths)} images: {names}"
 
 
 def printable(name: str) -> str:
-    """A name as a terminal takes it: file names that are no UTF-8 cannot be printed as they are."""
-    return name.encode("utf-8", "replace").decode("utf-8")
+    r"""Escape what does not print as itself: control characters and bytes that are not UTF-8.
+
+    Example:
+        >>> print(printable("gate/caf\udce9\n.jpg"), printable("入口"))
+        gate/caf\xe9\n.jpg 入口
+    """
+    if name.isprintable():
+        return name
+    return "".join(map(_escaped, name))
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable():
+        return character
+    if "\udc80" <= character <= "\udcff":  # a byte of a file name
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def did_you_mean(given: str, names: Iterable[str], prefix: str = "") -> str:

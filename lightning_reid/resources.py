@@ -32,7 +32,13 @@ def announce(what: str, seconds: float, needed: int) -> None:
         rank_zero_info(f"{what}: about {_duration(seconds)} and {needed / 1e9:.1f} GB of memory")
 
 
-def require_memory(what: str, needed: int, device: torch.device | str, advice: str) -> None:
+def require_memory(
+    what: str,
+    needed: int,
+    device: torch.device | str,
+    advice: str,
+    outside_torch: bool = False,
+) -> None:
     """Refuse to start what would end by being killed.
 
     Args:
@@ -40,11 +46,15 @@ def require_memory(what: str, needed: int, device: torch.device | str, advice: s
         needed: bytes of memory that it needs.
         device: on which.
         advice: what to change.
+        outside_torch: another library allocates it, which cannot use what torch has cached on a
+            GPU.
 
     Raises:
         InputError: If less memory is free.
     """
     free = available_memory(torch.device(device))
+    if outside_torch:
+        free -= _cached_by_torch(torch.device(device))
     if needed > free:
         raise InputError(
             f"{what} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are "
@@ -53,11 +63,10 @@ def require_memory(what: str, needed: int, device: torch.device | str, advice: s
 
 
 def available_memory(device: torch.device) -> int:
-    """Bytes that can be used on a device; for the CPU, what machine and container have left."""
+    """Bytes that torch can use on a device; for the CPU, what machine and container have left."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return free + cached
+        return free + _cached_by_torch(device)
     import psutil
 
     left: int = psutil.virtual_memory().available
@@ -65,6 +74,13 @@ def available_memory(device: torch.device) -> int:
         if Path(limit).is_file() and (most := Path(limit).read_text().strip()) != "max":
             left = min(left, int(most) - int(Path(used).read_text()) + _reclaimable(Path(limit)))
     return left
+
+
+def _cached_by_torch(device: torch.device) -> int:
+    """Bytes on a GPU that torch holds without using them."""
+    if device.type != "cuda":
+        return 0
+    return torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def _reclaimable(limit: Path) -> int:

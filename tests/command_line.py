@@ -1,8 +1,11 @@
 """Run the command line inside the test process."""
 
 import os
+import sys
 
-from lightning_reid.cli import run_command_line
+import pytest
+
+from lightning_reid.cli import main, run_command_line
 
 # a network of nine layers would do, but it has to be one that people use
 SMALL = [
@@ -39,3 +42,16 @@ def run(command, root, folder, *options):
     """``lightning-reid <command>``; see :func:`arguments`."""
     os.environ.pop("PL_GLOBAL_SEED", None)
     return run_command_line(arguments(command, root, folder, *options))
+
+
+def one_line(monkeypatch, *given):
+    """Run the program; return the error that it must end with, which must be a single line."""
+    monkeypatch.setattr(sys, "argv", ["lightning-reid", *map(str, given)])
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+    with pytest.raises(SystemExit) as stop:
+        main()
+    message = stop.value.code
+    assert isinstance(message, str)
+    assert message.startswith("lightning-reid: ")
+    assert "\n" not in message
+    return message

@@ -69,4 +69,4 @@ def follow(rank, folder):
 
 
 if __name__ == "__main__":
-    mp.spawn(follow, args=(sys.argv[1],), nprocs=2)
+    mp.start_processes(follow, args=(sys.argv[1],), nprocs=2, start_method="fork")

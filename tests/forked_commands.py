@@ -1,14 +1,16 @@
-"""Real processes of the command line without five seconds of imports for each.
+"""Real Python processes without five seconds of imports for each.
 
-One process imports everything and then forks a child for every command it is sent: the child runs
-``lightning_reid.cli.main``, as ``python -m lightning_reid`` does, and can be killed like any other.
+One process imports everything and then forks a child for every order: the child runs a module, a
+script or a program as ``python`` does, and can be killed like any other process.
 """
 
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -17,9 +19,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from few_pictures import draw_only, pictures_drawn
 
-# and what a run imports when it needs it
-_IMPORTED = (
+_LIBRARIES = ("matplotlib.pyplot", "scipy.stats", "sklearn.metrics", "torch", "torchmetrics")
+# the package, and what a run imports when it needs it
+_PACKAGE = (
     "kill_moments",
     "lightning_reid.cli",
     "lightning_reid.clustering.dbscan_loops",
@@ -28,20 +32,25 @@ _IMPORTED = (
     "lightning_reid.export.command",
     "lightning_reid.inspection.command",
     "lightning_reid.search.command",
-    "sklearn.metrics",
     "torch.utils.tensorboard",
 )
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: its exit status (-9: killed), what it printed, its processor time.
+    """How a process ended.
 
-    ``left`` counts processes of its own that outlived it by some seconds.
+    Args:
+        status: Exit status; -9 if it was killed.
+        output: What it wrote to standard output.
+        errors: What it wrote to standard error.
+        seconds: Its processor time.
+        left: Processes that it started and that outlived it by some seconds.
     """
 
     status: int
     output: str
+    errors: str
     seconds: float
     left: int = 0
 
@@ -49,47 +58,81 @@ class Ended:
 def run_forked(
     arguments, log, kill_after=None, kill_at=None, limit=300, hash_seed=0, **environment
 ):
-    """Run a command in a process of its own.
+    """Run a command of ``lightning-reid`` in a process of its own.
 
     Args:
-        arguments: what follows ``lightning-reid``.
-        log: file for what it prints.
-        kill_after: kill it, with -9, when it has worked for so many seconds of processor time,
-            which depends little on what else the machine does.
+        arguments: What follows ``lightning-reid``.
+        log: File for what it prints; all of it is ``output``.
+        kill_after: Processor time in seconds after which it is killed, with -9; depends little on
+            what else the machine does.
         kill_at: ``(class of the method, moment, n)``: it kills itself the n-th time that it comes
             to this moment, see ``kill_moments.py``; with a fourth part, that signal is sent.
-        limit: seconds after which it has hung.
-        hash_seed: decides in which order sets of strings are iterated over in this process.
-        environment: further variables of its environment.
+        limit: Seconds after which it has hung.
+        hash_seed: Decides in which order sets of strings are iterated over.
+        **environment: Variables to set.
     """
+    Path(log).unlink(missing_ok=True)
+    usual = {k: v for k, v in os.environ.items() if k != "PL_GLOBAL_SEED"}
+    command = ["-m", "lightning_reid", *arguments]
+    order = {"out": str(log), "err": str(log), "after": kill_after, "at": kill_at, "limit": limit}
+    return _run(command, {**usual, **environment}, order, hash_seed)
+
+
+def run_python(*arguments, folder=None, terminal=None, limit=300, bare=False, **environment):
+    """Run ``python`` with these arguments in a process of its own, in which all is imported.
+
+    Args:
+        *arguments: ``-m`` and a module, ``-c`` and a program, or a script; then its arguments.
+        folder: Current folder of the process; that of this one by default.
+        terminal: Device for its input and output; files by default.
+        limit: Seconds after which it has hung.
+        bare: Whether only libraries are imported, neither Lightning nor this package.
+        **environment: Variables to set.
+    """
+    environment = {**os.environ, **environment}
+    with tempfile.TemporaryDirectory() as kept:
+        files = {"in": terminal or os.devnull}
+        files |= {name: terminal or str(Path(kept, name)) for name in ("out", "err")}
+        order = {**files, "folder": str(folder or Path.cwd()), "limit": limit}
+        return _run([str(word) for word in arguments], environment, order, bare=bare)
+
+
+def _run(command, environment, order, hash_seed=0, bare=False):
     if not hasattr(os, "fork"):
         pytest.skip("needs fork")
-    server = _server(hash_seed)
-    order = {"arguments": arguments, "log": str(log), "folder": str(Path.cwd())}
-    order |= {"after": kill_after, "at": kill_at, "environment": environment}
-    server.stdin.write(json.dumps({**order, "limit": limit}) + "\n")
+    server = _server(hash_seed, bare, environment.get("LIGHTNING_REID_BASE"))
+    usual = {"in": os.devnull, "folder": str(Path.cwd()), "after": None, "at": None}
+    usual |= {"pictures": pictures_drawn()}
+    environment = {**environment, "PYTHONHASHSEED": str(hash_seed)}
+    order = {**usual, "command": command, "environment": environment, **order}
+    server.stdin.write(json.dumps(order) + "\n")
     server.stdin.flush()
     answer = json.loads(server.stdout.readline())
-    ended = Ended(answer["status"], Path(log).read_text(), answer["seconds"], answer["left"])
-    assert not answer["hung"], f"still running after {limit} s:\n{ended.output}"
-    return ended
+    output, errors = (
+        Path(order[name]).read_text() if Path(order[name]).is_file() else ""
+        for name in ("out", "err")
+    )
+    assert not answer["hung"], f"still running after {order['limit']} s:\n{output}\n{errors}"
+    return Ended(answer["status"], output, errors, answer["seconds"], answer["left"])
 
 
 @cache
-def _server(hash_seed):
-    """Started when first needed; it ends when its standard input does, with this process."""
+def _server(hash_seed, bare, base):
+    """Start a server when it is first needed; it ends when its standard input does."""
     environment = {k: v for k, v in os.environ.items() if k != "PL_GLOBAL_SEED"}
+    environment["PYTHONHASHSEED"] = str(hash_seed)
+    environment |= {} if base is None or bare else {"LIGHTNING_REID_BASE": base}
     return subprocess.Popen(
-        [sys.executable, __file__],
+        [sys.executable, __file__, *([] if bare else _PACKAGE)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**environment, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": str(hash_seed)},
+        env=environment,
     )
 
 
 def _serve():
-    for module in _IMPORTED:
+    for module in (*_LIBRARIES, *sys.argv[1:]):
         import_module(module)
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
@@ -97,32 +140,46 @@ def _serve():
         child = os.fork()
         if child == 0:
             answers.close()
-            _become_command(order)
+            _become(order)
             return
         answers.write(json.dumps(_watch(child, order["after"], order["limit"])) + "\n")
         answers.flush()
 
 
-def _become_command(order):
-    from kill_moments import prepare
-
-    from lightning_reid.cli import main
-
-    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for ours, theirs in ((nothing, 0), (log, 1), (log, 2)):
-        os.dup2(ours, theirs)
+def _become(order):
+    """Go on as the ordered process."""
+    os.dup2(os.open(order["in"], os.O_RDONLY), 0)
+    for name, theirs in (("out", 1), ("err", 2)):
+        os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND), theirs)
     os.setsid()  # what it starts is known by its group
     os.chdir(order["folder"])
+    os.environ.clear()
     os.environ.update(order["environment"])
-    sys.argv = ["lightning-reid", *order["arguments"]]
+    if order["pictures"] is not None and "lightning_reid.cli" in sys.modules:
+        draw_only(order["pictures"])
     if order["at"] is not None:
+        from kill_moments import prepare
+
         prepare(*order["at"])
-    main()
+    kind, *rest = order["command"]
+    if kind == "-c":
+        program, *rest = rest
+        sys.argv = ["-c", *rest]
+        sys.path.insert(0, "")
+        exec(compile(program, "<string>", "exec"), {"__name__": "__main__"})
+    elif kind == "-m":
+        module, *rest = rest
+        sys.argv = [module, *rest]
+        sys.path.insert(0, order["folder"])
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = [kind, *rest]
+        sys.path.insert(0, str(Path(kind).parent))
+        runpy.run_path(kind, run_name="__main__")
 
 
 def _watch(child, kill_after, limit):
-    """Kill the child when it is time; how it ended, as far as :class:`Ended` tells."""
+    """Kill the child when it is time; return how it ended."""
     started, hung = time.monotonic(), False
     while True:
         ended, status, used = os.wait4(child, os.WNOHANG)
@@ -137,7 +194,7 @@ def _watch(child, kill_after, limit):
 
 
 def _left(group, patience=8):
-    """Processes of a group that live on; loading workers look for their parent every 5 s."""
+    """Count processes of a group that live on; workers look for their parent every 5 s."""
     end = time.monotonic() + patience
     while alive := [p for p in psutil.pids() if _group_of(p) == group]:
         if time.monotonic() > end:

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from ddp_training import join, start
 from pytorch_lightning.strategies import DDPStrategy
 
 from lightning_reid import O2CAP, Market1501
 from lightning_reid.clustering import DensityClusterer
 from lightning_reid.errors import InputError
 
-COLLECTIVE = 25  # seconds; on a busy machine processes need some to meet
+COLLECTIVE = 10  # seconds; on a busy machine processes need some to meet
 
 
 class SlowClusterer(DensityClusterer):
@@ -38,7 +39,8 @@ class SlowClusterer(DensityClusterer):
         return super().cluster(features, cameras, neighbors)
 
 
-def main():
+def train(rank, processes, port):
+    join(rank, processes, port)
     pl.seed_everything(0, verbose=False)
     strategy = DDPStrategy(process_group_backend="gloo", timeout=timedelta(seconds=COLLECTIVE))
     trainer = pl.Trainer(
@@ -63,4 +65,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    start(train, 2)

@@ -2,16 +2,13 @@
 
 import re
 import shutil
-import sys
 
 import numpy as np
-import pytest
 import pytorch_lightning as pl
 import torch
-from command_line import arguments
+from command_line import arguments, one_line
 
 from lightning_reid import Market1501
-from lightning_reid.cli import main
 
 
 class Cells(torch.nn.Module):
@@ -61,15 +58,21 @@ class Log(pl.Callback):
         trainer.callback_metrics.clear()
 
 
+QUIET = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
+
+
 def train(model, datamodule, folder, epochs, *callbacks, checkpoint=None, **kwargs):
     """Fit a model, perhaps from a checkpoint; returns the Trainer."""
     runner = pl.Trainer(
         accelerator="cpu",
         default_root_dir=folder,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         max_epochs=epochs,
-        **{"logger": False, "enable_checkpointing": False, **kwargs},
+        **{**QUIET, **kwargs},
         callbacks=[*callbacks],
     )
     runner.fit(model, datamodule, ckpt_path=checkpoint, weights_only=True)
@@ -100,15 +103,7 @@ class Unlabelled(Market1501):
 
 def one_line_error(monkeypatch, root, folder, *options, command="fit"):
     """What the command line ends with; it must be one line rather than a traceback."""
-    given = arguments(command, root, folder, *options)
-    monkeypatch.setattr(sys, "argv", ["lightning-reid", *given])
-    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
-    with pytest.raises(SystemExit) as stop:
-        main()
-    message = stop.value.code
-    assert isinstance(message, str)
-    assert message.startswith("lightning-reid: ")
-    return message
+    return one_line(monkeypatch, *arguments(command, root, folder, *options))
 
 
 def state_of(module):

@@ -1,14 +1,10 @@
 """Checkpoints that are whole, whatever happens."""
 
-import signal
-import subprocess
-import sys
-import textwrap
-import time
 from pathlib import Path
 
 import pytest
 import torch
+from forked_commands import run_python
 
 from lightning_reid.checkpoint_io import AtomicCheckpointIO
 from lightning_reid.errors import InputError
@@ -47,26 +43,32 @@ def test_a_full_disk(tmp_path):
         AtomicCheckpointIO().save_checkpoint({"w": torch.zeros(10**6)}, tmp_path / "last.ckpt")
 
 
-def test_a_kill_while_writing_leaves_a_whole_file(tmp_path):
-    program = textwrap.dedent(
-        """
-        import sys, torch
-        from lightning_reid.checkpoint_io import AtomicCheckpointIO
-        for epoch in range(10**6):
-            content = {"epoch": epoch, "w": torch.full((2_000_000,), float(epoch))}
-            AtomicCheckpointIO().save_checkpoint(content, sys.argv[1])
-            print(epoch, flush=True)
-        """
-    )
+KILLED_WHILE_WRITING = """
+import os, signal, sys, time
+import torch
+from lightning_reid.checkpoint_io import AtomicCheckpointIO
+
+file, wait = sys.argv[1], float(sys.argv[2])
+ours, theirs = os.pipe()
+child = os.fork()
+if child == 0:
+    for epoch in range(10**6):
+        content = {"epoch": epoch, "w": torch.full((2_000_000,), float(epoch))}
+        AtomicCheckpointIO().save_checkpoint(content, file)
+        os.write(theirs, b".")
+for _ in range(3):
+    os.read(ours, 1)
+time.sleep(wait)
+os.kill(child, signal.SIGKILL)
+os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.02])
+def test_a_kill_while_writing_leaves_a_whole_file(wait, tmp_path):
     file = tmp_path / "last.ckpt"
-    for wait in (0.0, 0.02):
-        with subprocess.Popen(
-            [sys.executable, "-c", program, str(file)], stdout=subprocess.PIPE, text=True
-        ) as process:
-            while process.stdout.readline() != "2\n":
-                pass
-            time.sleep(wait)
-            process.send_signal(signal.SIGKILL)
-        saved = AtomicCheckpointIO().load_checkpoint(file, weights_only=True)
-        assert saved["epoch"] >= 2
-        assert (saved["w"] == saved["epoch"]).all()
+    ended = run_python("-c", KILLED_WHILE_WRITING, file, wait)
+    assert ended.status == 0, ended.errors
+    saved = AtomicCheckpointIO().load_checkpoint(file, weights_only=True)
+    assert saved["epoch"] >= 2
+    assert (saved["w"] == saved["epoch"]).all()

@@ -1,5 +1,4 @@
 import csv
-import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import torch
 import yaml
 from command_line import EASY_CLUSTERS as EASY
 from command_line import SMALL, arguments, run
+from forked_commands import run_python
 from small_methods import one_line_error
 
 from lightning_reid import CAP, O2CAP
@@ -375,11 +375,10 @@ def test_another_clusterer_from_the_command_line(persons, tmp_path):
 
 def test_an_impossible_setting_of_the_clusterer_is_told_before_anything_runs(persons, tmp_path):
     given = arguments("fit", persons, tmp_path / "run", "--model.clusterer.eps=1.5")
-    command = [sys.executable, "-m", "lightning_reid", *given]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "lightning-reid: eps must be from 0 to 0.99, not 1.5" in done.stderr
-    assert "Traceback" not in done.stderr
+    done = run_python("-m", "lightning_reid", *given)
+    assert done.status == 1
+    assert "lightning-reid: eps must be from 0 to 0.99, not 1.5" in done.errors
+    assert "Traceback" not in done.errors
     assert not (tmp_path / "run").exists()
 
 
@@ -388,9 +387,8 @@ def test_one_setting_of_the_default_clusterer(persons, tmp_path):
         f"--config={CONFIGS / name}" for name in ("methods/cap.yaml", "data/market1501.yaml")
     ]
     options = ["--model.clusterer.eps=0.65", f"--data.root={persons}", "--print_config"]
-    command = [sys.executable, "-m", "lightning_reid", "fit", *configs, *options]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    clusterer = yaml.safe_load(printed)["model"]["init_args"]["clusterer"]
+    printed = run_python("-m", "lightning_reid", "fit", *configs, *options)
+    clusterer = yaml.safe_load(printed.output)["model"]["init_args"]["clusterer"]
     assert clusterer["init_args"]["eps"] == 0.65
     assert clusterer["init_args"]["k1"] == 20
 
@@ -410,11 +408,10 @@ def test_a_checkpoint_is_tested_without_its_pretrained_weights(trained, persons)
 )
 def test_what_the_user_can_mend_is_told_in_one_line(persons, tmp_path, root, option, message):
     given = arguments("fit", persons / root, tmp_path / "run", option)
-    command = ["-m", "lightning_reid", *given]
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert f"lightning-reid: {message}" in done.stderr
+    done = run_python("-m", "lightning_reid", *given)
+    assert done.status == 1
+    assert "Traceback" not in done.errors
+    assert f"lightning-reid: {message}" in done.errors
 
 
 def test_module_runs_as_a_program():
@@ -548,9 +545,8 @@ def test_classes_of_the_current_folder_are_found(persons, tmp_path):
     words = [word.replace("--model=O2CAP", "--model=mine.Mine") for word in SMALL]
     program = Path(sys.executable).with_name("lightning-reid")
     options = ["--data=Market1501", f"--data.root={persons}", "--trainer.fast_dev_run=true"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [program, "fit", words[0], *options, *words[1:]]
-    subprocess.run(command, cwd=tmp_path, check=True, env=environment, capture_output=True)
+    ended = run_python(program, "fit", words[0], *options, *words[1:])
+    assert ended.status == 0, ended.errors
 
 
 def test_a_folder_is_no_config(persons, tmp_path, monkeypatch, capsys):

@@ -2,8 +2,6 @@
 
 import re
 import shutil
-import subprocess
-import sys
 from functools import cache
 from itertools import combinations
 from pathlib import Path
@@ -20,6 +18,7 @@ from ddp_training import (
     PRECISIONS,
     PROCESSES,
 )
+from forked_commands import run_python
 
 SEVERAL = PROCESSES[1:]
 # runs of several steps are compared in 64 bits only: in 32 they part after some
@@ -36,10 +35,8 @@ def kept(persons, tmp_path_factory):
     images[-1].unlink()
     assert all((len(images) - 1) % count for count in SEVERAL)  # ranks have different numbers
     script = Path(__file__).with_name("ddp_training.py")
-    finished = subprocess.run(
-        [sys.executable, script, root, folder], capture_output=True, text=True, timeout=900
-    )
-    assert finished.returncode == 0, finished.stderr[-10_000:]
+    finished = run_python(script, root, folder, limit=900)
+    assert finished.status == 0, finished.errors[-10_000:]
 
     @cache
     def load(name, count):
@@ -182,3 +179,10 @@ def test_own_loaders_and_trainers_work_or_are_told_what_to_change(kept, name):
             assert torch.equal(run[name], labels)
         else:
             assert re.search(OUTCOMES[name], run[name])
+
+
+def test_two_processes_resume_from_every_training_step(persons, tmp_path):
+    script = Path(__file__).with_name("ddp_resume.py")
+    finished = run_python(script, persons, tmp_path, limit=900)
+    assert finished.status == 0, finished.errors[-10_000:]
+    assert len(list(tmp_path.glob("*.done"))) == 4

@@ -1,11 +1,9 @@
 """A process that dies makes all others stop, whatever they wait for and whoever started them."""
 
-import os
 import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from command_line import EASY_CLUSTERS, arguments
@@ -42,7 +40,6 @@ def fit(launcher, persons, folder, *options):
         capture_output=True,
         text=True,
         timeout=600,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)},
     )
     return finished.returncode, finished.stderr, time.time()
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import EASY_CLUSTERS, arguments
+from forked_commands import run_python
 
 from lightning_reid.distributed import seed_of
 
@@ -40,13 +40,8 @@ def test_two_processes_find_the_labels_and_the_map_of_one(persons, tmp_path):
         args = arguments("fit", root, folder, *EASY_CLUSTERS)
         args += [f"--trainer.devices={devices}", "--trainer.max_epochs=1"]
         args += ["--trainer.strategy=ddp"] if devices > 1 else []
-        subprocess.run(
-            [sys.executable, "-m", "lightning_reid", *args],
-            check=True,
-            capture_output=True,
-            timeout=300,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
+        ended = run_python("-m", "lightning_reid", *args)
+        assert ended.status == 0, ended.errors
         assert (folder / "checkpoints" / "last.ckpt").is_file()
         values.append(first_values(folder))
     assert values[1] == pytest.approx(values[0], rel=1e-4)
@@ -54,18 +49,12 @@ def test_two_processes_find_the_labels_and_the_map_of_one(persons, tmp_path):
 
 def patient_training(persons, folder, *options):
     script = Path(__file__).with_name("patient_training.py")
-    return subprocess.run(
-        [sys.executable, script, persons, folder, *options],
-        capture_output=True,
-        text=True,
-        timeout=150,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    return run_python(script, persons, folder, *options, limit=150)
 
 
 def test_ranks_share_the_search_and_wait_for_the_clusters(persons, tmp_path):
-    finished = patient_training(persons, tmp_path, "27")  # longer than a collective may take
-    assert finished.returncode == 0, finished.stderr
+    finished = patient_training(persons, tmp_path, "12")  # longer than a collective may take
+    assert finished.status == 0, finished.errors
     first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in (0, 1))
     assert torch.equal(first["labels"], second["labels"])
     assert first["calls"] == 2  # before and after the epoch
@@ -76,20 +65,14 @@ def test_ranks_share_the_search_and_wait_for_the_clusters(persons, tmp_path):
 
 def test_a_failure_of_the_first_rank_ends_all(persons, tmp_path):
     finished = patient_training(persons, tmp_path, "0", "fail")
-    assert finished.returncode != 0  # and did not wait for the time-out of the test
-    assert "nothing to be found here" in finished.stderr
+    assert finished.status != 0  # and did not wait for the time-out of the test
+    assert "nothing to be found here" in finished.errors
 
 
 def test_every_outcome_of_the_first_rank_reaches_all(tmp_path):
     script = Path(__file__).with_name("first_rank_outcomes.py")
-    finished = subprocess.run(
-        [sys.executable, script, tmp_path],
-        capture_output=True,
-        text=True,
-        timeout=150,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert finished.returncode == 0, finished.stderr
+    finished = run_python(script, tmp_path, limit=150)
+    assert finished.status == 0, finished.errors
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
     assert [told[:2] for told in first] == [told[:2] for told in second]
     number, plain, restored, pickled, given, after = first
@@ -131,10 +114,8 @@ def test_groups_end_before_python_does(tmp_path):
 def test_batch_norm_of_all_processes_is_told_to_need_gpus(persons, tmp_path):
     ranks = ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.sync_batchnorm=true"]
     command = arguments("fit", persons, tmp_path / "run", *ranks, "--evaluate=false")
-    done = subprocess.run(
-        [sys.executable, "-m", "lightning_reid", *command], capture_output=True, text=True
-    )
-    assert done.returncode != 0
+    done = run_python("-m", "lightning_reid", *command)
+    assert done.status != 0
     told = "lightning-reid: the Trainer's sync_batchnorm=True works on GPUs alone; "
-    assert f"{told}samples_per_bn_group=16 does the same everywhere" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert f"{told}samples_per_bn_group=16 does the same everywhere" in done.errors
+    assert "Traceback" not in done.errors

@@ -39,4 +39,4 @@ def test_it_runs_on_the_other_lightning(file, crops):
     pytest.importorskip("lightning")
     program = file.read_text().replace(*LIGHTNINGS)
     assert "pytorch_lightning" not in program
-    assert "clusters" in run_program(program, crops)
+    assert "clusters" in run_program(program, crops, LIGHTNING_REID_BASE="lightning")

@@ -1,24 +1,10 @@
 """Which of the two names of Lightning everything is built on."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 from command_line import EASY_CLUSTERS, arguments
+from forked_commands import run_python
 
 TOLD = "import lightning_reid.lightning as chosen; print(chosen.BASE, chosen.pl.__name__)"
-
-
-def python(*given, **environment):
-    """Run Python with nothing imported before."""
-    return subprocess.run(
-        [sys.executable, *given],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-    )
 
 
 @pytest.mark.parametrize(
@@ -32,21 +18,22 @@ def python(*given, **environment):
 )
 def test_it_is_what_was_imported_before(before, chosen):
     pytest.importorskip("lightning")
-    assert python("-c", before + TOLD).stdout.split()[0] == chosen
+    assert run_python("-c", before + TOLD, bare=True).output.split()[0] == chosen
 
 
 def test_the_environment_decides():
     pytest.importorskip("lightning")
-    told = python("-c", f"import pytorch_lightning; {TOLD}", LIGHTNING_REID_BASE="lightning")
-    assert told.stdout.split() == ["lightning", "lightning.pytorch"]
-    refused = python("-c", TOLD, LIGHTNING_REID_BASE="lightening")
-    assert "must be one of pytorch_lightning, lightning, not 'lightening'" in refused.stderr
+    program = f"import pytorch_lightning; {TOLD}"
+    told = run_python("-c", program, bare=True, LIGHTNING_REID_BASE="lightning")
+    assert told.output.split() == ["lightning", "lightning.pytorch"]
+    refused = run_python("-c", TOLD, bare=True, LIGHTNING_REID_BASE="lightening")
+    assert "must be one of pytorch_lightning, lightning, not 'lightening'" in refused.errors
 
 
 def test_the_command_line_of_the_other_one(persons, tmp_path):
     pytest.importorskip("lightning")
     given = arguments("fit", persons, tmp_path / "run", *EASY_CLUSTERS)
-    done = python("-m", "lightning_reid", *given, LIGHTNING_REID_BASE="lightning")
-    assert done.returncode == 0, done.stderr
+    done = run_python("-m", "lightning_reid", *given, LIGHTNING_REID_BASE="lightning")
+    assert done.status == 0, done.errors
     assert (tmp_path / "run" / "report.html").is_file()
     assert "lightning.pytorch" in (tmp_path / "run" / "config.yaml").read_text()

@@ -6,22 +6,25 @@ Installing, pytest, ruff and mypy are left to ``.ci/run``.
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from runpy import run_path
 
 import pytest
 import torch
 from command_line import EASY_CLUSTERS
 from forked_commands import run_forked
 from PIL import Image
-from programs import run_program
+from programs import run_fresh, run_program
 from small_methods import camera_folders
 
 from lightning_reid import ManifestData
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+TABLES = run_path(str(ROOT / "benchmarks" / "readme_tables.py"))
 EXAMPLES = sorted((ROOT / "tests" / "examples").glob("*.py"))
 
 QUICK = [
@@ -129,8 +132,11 @@ def test_search_from_python(ran):
 def test_embedding_without_torch(ran):
     pytest.importorskip("onnxruntime")
     program = shown("InferenceSession").replace("(128, 256)", "(16, 32)")
-    printed = run_program(f"{program}print(embeddings.shape, (embeddings**2).sum())", ran)
-    assert printed.startswith(("(1, 1024) 1.0", "(1, 1024) 0.9999"))
+    program += "import sys\nprint(embeddings.shape, (embeddings**2).sum(), 'torch' in sys.modules)"
+    done = run_fresh("-c", program, folder=ran)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("False\n")
+    assert done.stdout.startswith(("(1, 1024) 1.0", "(1, 1024) 0.9999"))
 
 
 def test_a_data_set(tmp_path):
@@ -188,8 +194,52 @@ def test_it_shows_the_examples(file):
 
 
 def test_tables_are_what_was_measured():
-    script = ROOT / "benchmarks" / "readme_tables.py"
-    subprocess.run([sys.executable, script, "--check"], check=True)
+    assert (ROOT / "benchmarks" / "README.md").read_text() == TABLES["page"]()
+    assert f"<!-- measured -->\n{TABLES['in_short']()}<!-- end of measured -->" in README
+
+
+def test_every_result_is_shown_with_a_command_that_exists():
+    results = (ROOT / "benchmarks" / "results").glob("*.json")
+    shown = [name for section in TABLES["SECTIONS"] for name in section.results]
+    assert sorted(shown) == sorted(file.stem for file in results)
+    for section in TABLES["SECTIONS"]:
+        for command in section.commands:
+            assert (ROOT / "benchmarks" / command.split()[0]).is_file()
+
+
+def test_generator_writes_and_checks_both_files(tmp_path):
+    shutil.copytree(ROOT / "benchmarks", tmp_path / "benchmarks")
+    summary, tables = tmp_path / "README.md", tmp_path / "benchmarks" / "README.md"
+    script = tmp_path / "benchmarks" / "readme_tables.py"
+
+    def run(*options):
+        command = [sys.executable, "-S", script, *options]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    for changed, others in ((summary, tables), (tables, summary)):
+        summary.write_text(README)
+        run()
+        assert run("--check").returncode == 0
+        assert (summary.read_text(), tables.read_text()) == (README, TABLES["page"]())
+        changed.write_text(changed.read_text().replace("66.9", "99.9"))
+        before = changed.read_text(), others.read_text()
+        checked = run("--check")
+        assert checked.returncode == 1
+        assert str(changed.relative_to(tmp_path)) in checked.stderr
+        assert (changed.read_text(), others.read_text()) == before
+
+
+def test_links_lead_to_files_and_headings():
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        file, _, anchor = target.partition("#")
+        if file.startswith("https:"):
+            continue
+        assert (ROOT / file).exists(), target
+        if anchor:
+            text = (ROOT / (file or "README.md")).read_text()
+            headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+            anchors = [re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings]
+            assert anchor in anchors, target
 
 
 def test_it_names_all_configs_and_folders():

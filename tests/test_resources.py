@@ -31,6 +31,18 @@ def test_what_does_not_fit_is_refused_and_says_what_to_do():
         resources.require_memory("this", 10**18, CPU, "take less")
 
 
+def test_what_torch_has_cached_on_a_gpu_is_free_for_torch_alone(monkeypatch):
+    gpu = torch.device("cuda", 1)
+    numbers = {"mem_get_info": (10**9, 10**10), "memory_reserved": 7 * 10**9}
+    for name, number in {**numbers, "memory_allocated": 3 * 10**9}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, n=number: n if device == gpu else None)
+    assert resources.available_memory(gpu) == 5 * 10**9
+    resources.require_memory("this", 4 * 10**9, gpu, "take less")
+    with pytest.raises(InputError, match=r"needs about 4\.0 GB .* 1\.0 GB are free on cuda"):
+        resources.require_memory("this", 4 * 10**9, gpu, "take less", outside_torch=True)
+    resources.require_memory("this", 1000, CPU, "take less", outside_torch=True)
+
+
 def test_only_long_steps_are_announced(monkeypatch):
     said = []
     monkeypatch.setattr("lightning_reid.lightning.rank_zero_info", said.append)

@@ -37,7 +37,7 @@ def in_own_mounts(script, **places):
     if not shutil.which("unshare") or subprocess.run([*alone, "true"], check=False).returncode:
         pytest.skip("needs unshare and user namespaces")
     environment = {k: v for k, v in os.environ.items() if k != "PL_GLOBAL_SEED"}
-    environment |= {"OMP_NUM_THREADS": "1", **{k: str(v) for k, v in places.items()}}
+    environment |= {k: str(v) for k, v in places.items()}
     done = subprocess.run(
         [*alone, "bash", "-ec", script],
         capture_output=True,

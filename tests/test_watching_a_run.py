@@ -7,10 +7,13 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 
 import pytest
 from command_line import EASY_CLUSTERS, arguments
+from forked_commands import run_python
 
 from lightning_reid.cli import run_command_line
 
@@ -18,15 +21,13 @@ from lightning_reid.cli import run_command_line
 def command(persons, folder, *options):
     given = arguments("fit", persons, folder, *EASY_CLUSTERS, *options)
     given = [option for option in given if "enable_progress_bar" not in option]
-    return [sys.executable, "-m", "lightning_reid", *given]
+    return ["-m", "lightning_reid", *given]
 
 
 def test_a_file_gets_a_line_for_every_labelling_and_epoch(persons, tmp_path):
-    done = subprocess.run(
-        command(persons, tmp_path / "run", "--data.val=test"), capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    told = [line for line in done.stderr.splitlines() if re.match("labels|epoch|test:", line)]
+    done = run_python(*command(persons, tmp_path / "run", "--data.val=test"))
+    assert done.status == 0, done.errors
+    told = [line for line in done.errors.splitlines() if re.match("labels|epoch|test:", line)]
     number = r"\d+(\.\d+)?"
     expected = [
         rf"test: mAP {number} %, rank1 {number} %",
@@ -39,7 +40,7 @@ def test_a_file_gets_a_line_for_every_labelling_and_epoch(persons, tmp_path):
     ]
     for line, pattern in zip(told, expected, strict=True):
         assert re.fullmatch(pattern, line)
-    for output in (done.stdout, done.stderr):
+    for output in (done.output, done.errors):
         assert not {"\r", "\x1b", "╸"} & set(output)
         assert "it/s" not in output
 
@@ -49,9 +50,9 @@ def test_the_printed_loss_is_in_a_table_which_a_resumed_run_goes_on_with(persons
     given = command(persons, folder, "--evaluate=false")
     told = []
     for further in ([], ["--ckpt_path=last", "--trainer.max_epochs=3"]):
-        done = subprocess.run([*given, *further], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        told += re.findall(r"epoch (\d+) of .*: loss ([\d.]+),", done.stderr)
+        done = run_python(*given, *further)
+        assert done.status == 0, done.errors
+        told += re.findall(r"epoch (\d+) of .*: loss ([\d.]+),", done.errors)
     with (folder / "tables" / "epochs.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["epoch"], f"{float(row['loss']):.3f}") for row in rows] == told
@@ -59,34 +60,33 @@ def test_the_printed_loss_is_in_a_table_which_a_resumed_run_goes_on_with(persons
     assert all(float(row["seconds"]) > 0 for row in rows)
 
 
-def in_a_terminal(given, columns=140):
+def in_a_terminal(given, monkeypatch):
     """What a command writes to a terminal."""
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns)}
-    # a terminal that has no colours would have no bars either
+    written = []
+
+    def read():
+        with suppress(OSError):  # the other end was closed
+            while part := os.read(ours, 65536):
+                written.append(part)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    # a terminal that has no colors would have no bars either
     for name in ("NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "FORCE_COLOR"):
-        environment.pop(name, None)
-    process = subprocess.Popen(
-        given, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, close_fds=True
-    )
+        monkeypatch.delenv(name, raising=False)
+    size = {"TERM": "xterm-256color", "COLUMNS": "140"}
+    ended = run_python(*given, terminal=os.ttyname(theirs), **size)
     os.close(theirs)
-    written = b""
-    while True:
-        try:
-            part = os.read(ours, 65536)
-        except OSError:  # the other end was closed
-            break
-        if not part:
-            break
-        written += part
+    reader.join()
     os.close(ours)
-    return process.wait(), written.decode()
+    return ended.status, b"".join(written).decode()
 
 
-def test_a_terminal_gets_bars_with_what_matters(persons, tmp_path):
+def test_a_terminal_gets_bars_with_what_matters(persons, tmp_path, monkeypatch):
     given = command(persons, tmp_path / "run", "--data.val=test", "--trainer.log_every_n_steps=1")
-    status, written = in_a_terminal(given)
+    status, written = in_a_terminal(given, monkeypatch)
     assert status == 0, written
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written)
     bars = [line for line in re.split(r"[\r\n]+", plain) if line.startswith("Epoch")]
@@ -100,9 +100,9 @@ def test_a_terminal_gets_bars_with_what_matters(persons, tmp_path):
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
 
 
-def test_without_a_bar_a_terminal_gets_lines(persons, tmp_path):
+def test_without_a_bar_a_terminal_gets_lines(persons, tmp_path, monkeypatch):
     given = command(persons, tmp_path / "run", "--evaluate=false")
-    status, written = in_a_terminal([*given, "--trainer.enable_progress_bar=false"])
+    status, written = in_a_terminal([*given, "--trainer.enable_progress_bar=false"], monkeypatch)
     assert status == 0, written
     for line in ("labels for epoch 0: ", "epoch 0 of 0 to 1: loss ", "labels after the last epoch"):
         assert line in written
@@ -117,7 +117,7 @@ def test_the_keyboard_ends_a_run_with_how_to_go_on(persons, tmp_path):
         "--trainer.enable_progress_bar=false",
     )  # fmt: skip
     process = subprocess.Popen(
-        given,
+        [sys.executable, *given],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -127,7 +127,8 @@ def _with_stand_ins(features: Tensor, cameras: Tensor, unreadable: Tensor) -> Te
     means = group_means(features, cameras.masked_fill(unreadable, OUTLIER))
     # a camera of which nothing could be read has none
     means = torch.cat([means, means.new_zeros(int(cameras.max()) + 1 - len(means), means.shape[1])])
-    stand_ins = torch.where(means.any(1, keepdim=True), means, features[~unreadable].mean(0))
+    of_all = group_means(features, unreadable.to(torch.int64).neg())
+    stand_ins = torch.where(means.any(1, keepdim=True), means, of_all)
     return torch.where(unreadable[:, None], stand_ins[cameras].to(features.dtype), features)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
+from hashlib import blake2b
 from time import perf_counter
 from typing import Any
 
@@ -16,12 +18,28 @@ from lightning_reid.clustering import Clusterer
 from lightning_reid.distributed import (
     first_rank_only,
     follow_first_rank,
+    gather_rows,
     require_own_batches,
     seed_of,
 )
 from lightning_reid.errors import InputError, require
 from lightning_reid.labels import OUTLIER, PseudoLabels
-from lightning_reid.lightning import pl, rank_zero_info, rank_zero_warn
+from lightning_reid.lightning import (
+    BatchSizeFinder,
+    LearningRateFinder,
+    pl,
+    rank_zero_info,
+    rank_zero_warn,
+)
+from lightning_reid.lightning.progress import (
+    ResumePoint,
+    begin,
+    has_accumulated_gradients,
+    resume_point,
+    rewind,
+    skip_batches,
+)
+from lightning_reid.lightning.requeue import RequeueSignal
 from lightning_reid.metrics import (
     bcubed_quality,
     cluster_quality,
@@ -30,6 +48,7 @@ from lightning_reid.metrics import (
 )
 
 _DIAGNOSTICS = "diagnostics/"
+_GRADIENTS = "accumulated_gradients"  # in a checkpoint
 
 
 class NoClustersError(InputError):
@@ -51,17 +70,22 @@ class PseudoLabelCallback(pl.Callback):
     data module's batches have a ``"label"``, ``label`` is given those of all images as a fourth
     argument.
 
-    A resumed run goes on with the labels of its checkpoint. A module whose ``remembers`` is not
-    true is given them once more, with features of the present weights: what it made of them is the
-    same as before, if labels are made after every epoch.
+    The callback owns the labels: a checkpoint holds them once, with the epoch and a digest of the
+    images they are for. A run may be resumed from a checkpoint that was taken at any moment but
+    within a training step: the batches that are left of its epoch are trained on, and labels that
+    are missing are made first. A module with ``set_labels(labels)`` is given them whenever they
+    are made or restored. One whose ``remembers`` is not true is asked to ``adopt`` restored labels,
+    with features of the present weights: what it derives from them is the same as before, if the
+    checkpoint was taken between two epochs and labels are made after every epoch.
 
-    Every epoch begins with torch's random numbers seeded anew, from (seed, epoch, rank), so that a
+    Before every batch torch's random numbers are seeded from (seed, epoch, batch, rank), so that a
     resumed run equals one that was not interrupted.
 
     After a refresh it logs, under ``labels/``, the number of clusters, proxies and outliers, the
     sizes of clusters, the share of them that spans several cameras, the agreement with the labels
     before (adjusted Rand index), the seconds spent, and whatever the module's ``label`` put in
-    ``statistics``, such as the silhouette.
+    ``statistics``, such as the silhouette. Callbacks can watch these numbers in every epoch: in one
+    without new labels they are those of the last ones.
 
     With ``fast_dev_run`` only as many batches are labelled as will be trained on, and where these
     hold no clusters, arbitrary ones stand in, so that every line runs. With ``overfit_batches``
@@ -92,94 +116,234 @@ class PseudoLabelCallback(pl.Callback):
         require("interval", interval, 1)
         self.interval = interval
         self.diagnostics = diagnostics
+        self._forget()
+
+    def _forget(self) -> None:
         self.labels: PseudoLabels | None = None
         self.history: list[dict[str, float]] = []
         self.seed: int | None = None
+        self._labeled_epoch = 0  # the epoch that the labels are for
+        self._images: str | None = None  # digest of the images that the labels are for
+        self._point: ResumePoint | None = None
+        self._gradients: dict[str, Tensor] = {}
+        self._fitting = False
+        self._loader_is_seeded = False
+        self._requeue = RequeueSignal()
 
     def state_dict(self) -> dict[str, Any]:
-        """The labels in use, what was logged about all so far, and the seed."""
-        labels = self.labels.state_dict() if self.labels else None
-        return {"labels": labels, "history": self.history, "seed": self.seed}
+        """Return the labels in use, what they are for, the log of all so far, and the seed."""
+        return {
+            "labels": self.labels.state_dict() if self.labels else None,
+            "epoch": self._labeled_epoch,
+            "images": self._images,
+            "history": self.history,
+            "seed": self.seed,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take back what :meth:`state_dict` gave."""
+        """Restore what :meth:`state_dict` returned."""
         if state_dict["labels"] is not None:
             self.labels = PseudoLabels.from_state_dict(state_dict["labels"])
+        self._labeled_epoch = state_dict["epoch"]
+        self._images = state_dict["images"]
         self.history = list(state_dict["history"])
         self.seed = state_dict["seed"]
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add the gradients that wait for further batches, with ``accumulate_grad_batches``.
+
+        Every process has its own: they are ``(processes, ...)`` for a parameter.
+        """
+        if self._fitting and has_accumulated_gradients(trainer):
+            checkpoint[_GRADIENTS] = {
+                name: gather_rows(trainer, parameter.grad[None])
+                for name, parameter in pl_module.named_parameters()
+                if parameter.grad is not None
+            }
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Find the batch that comes next, and let the Trainer's loops begin there.
+
+        Raises:
+            InputError: If the checkpoint was taken while a batch was trained on.
+        """
+        # the Trainer's tuners restore checkpoints of their own after the run has begun
+        if trainer.state.fn != "fit" or self._fitting:
+            return
+        if tuners := _tuners(trainer):
+            raise InputError(
+                f"{type(tuners[0]).__name__} cannot be used where a run is resumed: Lightning "
+                "would restore the weights and forget the optimizer. Leave out one of the two"
+            )
+        state = checkpoint.get("callbacks", {}).get(self.state_key, {})
+        point = resume_point(checkpoint, state.get("epoch", 0))
+        if point is None:
+            return
+        if point.in_step:
+            raise InputError(
+                f"the checkpoint was taken within batch {point.batches} of epoch {point.epoch}, "
+                "when an error ended training: its weights are those of no whole step. Resume from "
+                "another one, such as the run's checkpoints/last.ckpt, or take its network alone "
+                "(--model.weights)"
+            )
+        rewind(checkpoint, point)
+        self._point = point
+        self._gradients = checkpoint.get(_GRADIENTS, {})
+        saved = {len(gradient) for gradient in self._gradients.values()}
+        if saved and saved != {trainer.world_size}:
+            raise InputError(
+                f"the checkpoint was taken between two optimizer steps, when {saved.pop()} "
+                f"processes accumulated gradients; it cannot be resumed in {trainer.world_size}: "
+                "take as many, or another checkpoint"
+            )
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Forget an earlier run; a checkpoint that is resumed is read after this."""
         if stage == "fit":
-            self.labels, self.history, self.seed = None, [], None
+            self._forget()
+            _run_before_tuners(self, trainer)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Label for the first epoch, or hand out the labels that a checkpoint brought."""
+        """Label for the first epoch, or use the labels that a checkpoint holds."""
+        self._fitting = True
         if self.seed is None:
             self.seed = first_rank_only(trainer, torch.initial_seed)
+        datamodule = _datamodule(trainer)
+        # the Trainer restores its counters after this
+        epoch = trainer.current_epoch if self._point is None else self._point.epoch
+        images = images_digest(datamodule)
         # not later: the first batches are drawn before on_train_start
         if self.labels is not None:
-            datamodule = _datamodule(trainer)
-            count = len(datamodule.label_dataloader().dataset)
-            if len(self.labels) != count:
-                raise InputError(
-                    f"the checkpoint has labels for {len(self.labels)} training images, this data "
-                    f"has {count}; go on with the same data, or start from its weights"
-                )
+            self._require_same_images(datamodule, images)
             datamodule.assign(self.labels)
+            _set_labels(pl_module, self.labels)
             self._adopt_again(trainer, pl_module)
-            return
-        # not 0 where a Trainer that has trained is given more epochs
-        _write(trainer, self.refresh(trainer, pl_module, trainer.current_epoch))
+            if hasattr(datamodule, "resume_at"):
+                batches = 0 if self._point is None else self._point.batches
+                datamodule.resume_at(epoch, batches)
+        self._images = images
+        if self.labels is None:
+            # not 0 where a Trainer that has trained is given more epochs
+            _write(trainer, self.refresh(trainer, pl_module, epoch))
+        # a sampler of somebody else draws its order when the loader is iterated, which is next
+        self._seed(trainer, epoch)
+        self._loader_is_seeded = True
+
+    def _require_same_images(self, datamodule: Any, images: str | None) -> None:
+        count = len(datamodule.label_dataloader().dataset)
+        other = None not in (images, self._images) and images != self._images
+        if self.labels is not None and (other or len(self.labels) != count):
+            these = f"{len(self.labels)} training images, this data has {count}"
+            raise InputError(
+                f"the checkpoint has labels for {these}"
+                + (" of other names, cameras or another order" if len(self.labels) == count else "")
+                + ": resume with the list of images that the run began with, or start a new run "
+                "from its network (--model.weights=<checkpoint>)"
+            )
 
     @torch.no_grad()
     def _adopt_again(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Let a module that does not remember what it made of the labels make it again."""
+        """Let a module derive from the labels what its checkpoint does not hold."""
         if getattr(pl_module, "remembers", False) or self.labels is None:
             return
-        # the weights are those that the labels were made with, and so are the features
+        point, made_for = self._point, self.history[-1]["epoch"] if self.history else None
+        if point is not None and (point.in_epoch or made_for != point.epoch):
+            rank_zero_warn(
+                f"{type(pl_module).__name__} adopts the labels of its checkpoint with features of "
+                "other weights than they were made with: the resumed run differs from one that was "
+                "not interrupted. Save what adopt() derives, as ReIDModule.training_state does"
+            )
         loader = _datamodule(trainer).label_dataloader()
         extracted = extract_features(trainer, pl_module, loader)
         pl_module.adopt(self.labels, extracted.features)  # type: ignore[operator]
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Resume with the batch after those that the checkpoint has."""
+        self._requeue.install(trainer)
+        point = self._point
+        if point is None:
+            return
+        begin(trainer, point)
+        self._loader_is_seeded = not point.in_epoch  # else the next epoch to start is another one
+        if not hasattr(trainer.datamodule, "resume_at"):  # type: ignore[attr-defined]
+            skip_batches(trainer, point.batches)
+            if point.in_epoch:
+                self._seed(trainer, point.epoch, 2 * point.batches)
+        parameters = dict(pl_module.named_parameters())
+        for name, gradient in self._gradients.items():
+            parameters[name].grad = gradient[trainer.global_rank].to(parameters[name].device)
+        self._point, self._gradients = None, {}
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin every epoch with random numbers of its own: a resumed run draws them again."""
-        self._seed_epoch(trainer)
+        """Seed torch, unless the loader has been iterated already, as in the first epoch."""
+        self._requeue.answer(trainer)
+        if not self._loader_is_seeded:
+            self._seed(trainer, trainer.current_epoch)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Once more with the first batch, if that is one to train on.
-
-        The loader draws a number whenever it is iterated anew: after the hook above, but before it
-        in the first epoch of a process.
-        """
+        """Seed torch from (seed, epoch, batch, rank): a resumed run draws the same numbers."""
+        # another Trainer may have been given the module, or the data, in the meantime
+        pl_module.trainer = trainer
+        if (datamodule := trainer.datamodule) is not None:  # type: ignore[attr-defined]
+            datamodule.trainer = trainer
         if batch_idx == 0:
-            require_own_batches(trainer, batch["index"])
-            self._seed_epoch(trainer)
+            require_own_batches(trainer, batch)
+        self._loader_is_seeded = False
+        self._seed(trainer, trainer.current_epoch, 2 * batch_idx + 1)
 
-    def _seed_epoch(self, trainer: pl.Trainer) -> None:
-        torch.manual_seed(seed_of(self.seed or 0, trainer.current_epoch, trainer.global_rank))
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Save a checkpoint if SLURM is about to end the job; seed torch for the next batch.
+
+        Data of somebody else may be augmented with torch's random numbers as it is loaded.
+        """
+        self._requeue.answer(trainer)
+        self._seed(trainer, trainer.current_epoch, 2 * batch_idx + 2)
+
+    def _seed(self, trainer: pl.Trainer, epoch: int, place: int = 0) -> None:
+        """Seed torch for a place in an epoch: its start, the loading and the step of each batch."""
+        torch.manual_seed(seed_of(self.seed or 0, epoch, place, trainer.global_rank))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Label for the next epoch, before the checkpoint of this one is written."""
-        _tell_if_cut_short(trainer)
+        self._requeue.answer(trainer)
+        if _is_cut_short(trainer):
+            return
         # running statistics: without groups of its own, batch norm saw other images on every rank,
         # and DDP hands out those of the first not before the next training step
         follow_first_rank(trainer, pl_module.buffers())
         # after the last epoch too: the log then tells about the final network, and a longer run
         # that starts from its checkpoint finds the labels it would have made itself
         epoch = trainer.current_epoch + 1
-        if trainer.overfit_batches or not self._due(pl_module, epoch):  # type: ignore[attr-defined]
-            return
-        statistics = self.refresh(trainer, pl_module, epoch)
-        # for callbacks that watch them; Lightning would write them after the checkpoint, so that a
-        # kill in between could take the lines of an epoch that a resumed run does not repeat
+        if self._is_due(trainer, pl_module, epoch):
+            statistics = self.refresh(trainer, pl_module, epoch)
+            _write(trainer, {"epoch": trainer.current_epoch, **statistics})
+        elif self.history:
+            statistics = {name: v for name, v in self.history[-1].items() if name != "epoch"}
+        else:
+            statistics = {}
+        self._labeled_epoch = epoch
+        # for callbacks that watch them, in every epoch. Lightning would write them after the
+        # checkpoint, so that a kill in between could take the lines of an epoch that a resumed run
+        # does not repeat
         watched = {name: v for name, v in statistics.items() if not name.startswith(_DIAGNOSTICS)}
         pl_module.log_dict(watched, logger=False, rank_zero_only=True)
-        _write(trainer, {"epoch": trainer.current_epoch, **statistics})
 
-    def _due(self, pl_module: pl.LightningModule, epoch: int) -> bool:
+    def _is_due(self, trainer: pl.Trainer, pl_module: pl.LightningModule, epoch: int) -> bool:
+        if trainer.overfit_batches:  # type: ignore[attr-defined]
+            return False
         if hasattr(pl_module, "labels_due"):
             return bool(pl_module.labels_due(epoch, self.interval))  # type: ignore[operator]
         return epoch % self.interval == 0
@@ -188,7 +352,7 @@ class PseudoLabelCallback(pl.Callback):
     def refresh(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, epoch: int
     ) -> dict[str, float]:
-        """Make labels and put them to use; returns what is to be logged."""
+        """Make labels and put them to use; return what is to be logged."""
         datamodule = _datamodule(trainer)
         if (before_labels := getattr(pl_module, "before_labels", None)) is not None:
             before_labels(epoch)
@@ -215,10 +379,12 @@ class PseudoLabelCallback(pl.Callback):
             self._too_few_clusters(pl_module, made, epoch)
             return {**statistics, "labels/stability": math.nan}  # nothing has stayed
         self._warn_if_small(made, datamodule)
-        self.history.append({"epoch": float(epoch), **statistics})
-        self.labels = made
         datamodule.assign(made)
+        _set_labels(pl_module, made)
         pl_module.adopt(made, extracted.features)  # type: ignore[operator]
+        # last, so that an error on the way leaves them to be made again
+        self.labels, self._labeled_epoch = made, epoch
+        self.history.append({"epoch": float(epoch), **statistics})
         return statistics
 
     def _too_few_clusters(
@@ -297,14 +463,65 @@ def _write(trainer: pl.Trainer, statistics: dict[str, float]) -> None:
         logger.log_metrics(statistics, step=max(0, trainer.global_step - 1))
 
 
-def _tell_if_cut_short(trainer: pl.Trainer) -> None:
-    progress, count = trainer.fit_loop.epoch_loop.batch_progress, trainer.num_training_batches
-    if progress.current.ready < count < math.inf:  # loaders may not know their length
-        rank_zero_warn(
-            f"epoch {trainer.current_epoch} was ended after {progress.current.ready} of its "
-            f"{count} batches, by max_steps or max_time: a run that goes on from its checkpoint "
-            "begins the next one"
-        )
+def _is_cut_short(trainer: pl.Trainer) -> bool:
+    """Return whether an epoch ends although batches are left; a resumed run trains on them."""
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    if progress.is_last_batch:
+        return False
+    rank_zero_warn(
+        f"epoch {trainer.current_epoch} was ended after {progress.current.ready} of its "
+        f"{trainer.num_training_batches} batches, by max_steps or max_time: no labels are made for "
+        "the next one, and a run that is resumed from its checkpoint trains on the others first"
+    )
+    return True
+
+
+def _tuners(trainer: pl.Trainer) -> list[pl.Callback]:
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    return [c for c in callbacks if isinstance(c, (BatchSizeFinder, LearningRateFinder))]
+
+
+def _run_before_tuners(callback: pl.Callback, trainer: pl.Trainer) -> None:
+    """Let a callback run before Lightning's tuners, which train in their ``on_fit_start``."""
+    callbacks, tuners = trainer.callbacks, _tuners(trainer)  # type: ignore[attr-defined]
+    if tuners:  # a new list: Lightning is looking through the old one
+        trainer.callbacks = [callback, *(c for c in callbacks if c is not callback)]  # type: ignore[attr-defined]
+
+
+def _set_labels(pl_module: pl.LightningModule, labels: PseudoLabels) -> None:
+    if hasattr(pl_module, "set_labels"):
+        pl_module.set_labels(labels)  # type: ignore[operator]
+
+
+def images_digest(datamodule: Any) -> str | None:
+    """Compute a digest of the training images: their paths below the root, in order, and cameras.
+
+    Args:
+        datamodule: Which need not be one of this library.
+
+    Returns:
+        Hexadecimal digits; None where the data module has no ``paths``.
+
+    Example:
+        >>> class Gate:
+        ...     root, train_cameras = "/data/gate", torch.tensor([0, 1])
+        ...     def paths(self, split):
+        ...         return [f"{self.root}/1.jpg", f"{self.root}/2.jpg"]
+        >>> here, moved = Gate(), Gate()
+        >>> moved.root = "/mnt/gate"
+        >>> images_digest(here) == images_digest(moved)
+        True
+    """
+    if not hasattr(datamodule, "paths"):
+        return None
+    digest = blake2b(digest_size=16)
+    root = os.path.join(getattr(datamodule, "root", ""), "")  # noqa: PTH118  # a prefix
+    for path in datamodule.paths("train"):
+        digest.update(os.fsencode(str(path).removeprefix(root)) + b"\0")
+    cameras = getattr(datamodule, "train_cameras", None)
+    if cameras is not None:
+        digest.update(cameras.cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _pad(extracted: Extracted, num_images: int) -> Extracted:

@@ -8,13 +8,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.linalg import vector_norm
 
+from lightning_reid.errors import InputError
+from lightning_reid.indices import whole_numbers
 from lightning_reid.resources import require_memory
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
 """A NumPy array or a torch tensor; the result is of the kind that came in."""
 
 _NAMED_ROWS = 10  # how many offending rows an error message lists
+_UNIT_TOLERANCE = 0.01  # of a length; rows that were normalised in bfloat16 are 0.004 off
 
 
 def feature_rows(features: NDArray[Any] | Tensor) -> Tensor:
@@ -29,8 +33,44 @@ def feature_rows(features: NDArray[Any] | Tensor) -> Tensor:
     Raises:
         ValueError: If the features are not 2-D, are complex or empty, or hold NaN or infinite
             values.
-        InputError: If they have to be copied and that takes more memory than is free.
+        InputError: If they are too large for squared distances in float32, or have to be copied
+            and that takes more memory than is free.
     """
+    rows = _float32_rows(features)
+    _require_finite(rows)
+    return rows
+
+
+def unit_rows(features: NDArray[Any] | Tensor) -> Tensor:
+    """Check features of unit length and give them as a contiguous float32 tensor.
+
+    Lengths may be 0.01 off, as rows that were normalised in half precision are.
+
+    Args:
+        features: As for :func:`feature_rows`.
+
+    Returns:
+        The (N, D) features, detached; memory is shared where possible.
+
+    Raises:
+        ValueError: As for :func:`feature_rows`.
+        InputError: As for :func:`feature_rows`, or if a row is not of unit length.
+    """
+    rows = _float32_rows(features)
+    lengths = vector_norm(rows, dim=1)
+    if (lengths - 1).abs().max() <= _UNIT_TOLERANCE:  # false for NaN
+        return rows
+    _require_finite(rows)
+    bad = ((lengths - 1).abs() > _UNIT_TOLERANCE).nonzero().flatten()
+    raise InputError(
+        "features must be rows of unit length, as torch.nn.functional.normalize(features) makes "
+        f"of all but rows of zeros: {len(bad)} of {len(rows)} are not, and row {int(bad[0])} has "
+        f"the length {float(lengths[bad[0]]):.3g}"
+    )
+
+
+def _float32_rows(features: NDArray[Any] | Tensor) -> Tensor:
+    """Give features as a contiguous float32 tensor, whatever their values."""
     if isinstance(features, Tensor):
         _require_real(features.is_complex())
         rows = features.detach().to(torch.float32).contiguous()
@@ -46,7 +86,6 @@ def feature_rows(features: NDArray[Any] | Tensor) -> Tensor:
         raise ValueError(f"features must be 2-D (N, D), not of shape {tuple(rows.shape)}")
     if rows.numel() == 0:
         raise ValueError(f"features are empty: shape {tuple(rows.shape)}")
-    _require_finite(rows)
     return rows
 
 
@@ -54,22 +93,18 @@ def camera_numbers(cameras: Any, num_rows: int) -> Tensor:
     """Check cameras and give them as a tensor, on the device where they are.
 
     Args:
-        cameras: Camera of each row: array, tensor or list.
+        cameras: Camera of each row: array, tensor or list of integers of any width.
         num_rows: How many there must be.
 
     Returns:
         (num_rows,) int64.
 
     Raises:
-        ValueError: If they are not so many non-negative integers.
+        ValueError: If they are not so many non-negative integers that fit int64.
     """
-    given = cameras if isinstance(cameras, Tensor) else torch.from_numpy(np.array(cameras))
-    unfit = given.is_floating_point() or given.is_complex() or given.dtype == torch.bool
-    if given.shape != (num_rows,) or unfit:
-        raise ValueError(
-            f"cameras must be {num_rows} integers, not {given.dtype} of shape {tuple(given.shape)}"
-        )
-    numbers = given.to(torch.int64)  # before they are compared: torch cannot compare uint16
+    numbers = whole_numbers("cameras", cameras)
+    if numbers.shape != (num_rows,):
+        raise ValueError(f"cameras must be {num_rows} integers, not {tuple(numbers.shape)}")
     if (numbers < 0).any():
         raise ValueError(f"cameras must not be negative, as {numbers.min()} is")
     return numbers
@@ -93,11 +128,16 @@ def _require_real(is_complex: bool) -> None:
 
 
 def _require_finite(rows: Tensor) -> None:
-    if torch.isfinite(rows.sum()):  # quick: one bad value spoils the sum
+    """Raise an error if a value is NaN or infinite, or if a squared distance would be."""
+    # quick: one bad value spoils it; two rows are at most twice the longest apart
+    if (4 * vector_norm(rows, dim=1).max().square()).isfinite():
         return
     finite = torch.isfinite(rows).all(dim=1)
-    if finite.all():  # only the sum was too large
-        return
+    if finite.all():
+        raise InputError(
+            f"features up to {float(rows.abs().max()):.3g} are too large for squared distances in "
+            "float32: scale them down, as to unit rows"
+        )
     bad = (~finite).nonzero().flatten()
     named = ", ".join(str(row) for row in bad[:_NAMED_ROWS].tolist())
     more = ", ..." if len(bad) > _NAMED_ROWS else ""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_reid.clustering.arrays import Array, camera_numbers, feature_rows
+from lightning_reid.clustering.arrays import Array, camera_numbers, unit_rows
 from lightning_reid.clustering.camera_neighbors import camera_neighbors
 from lightning_reid.clustering.jaccard_forms import (
     Backend,
@@ -56,8 +56,8 @@ def camera_jaccard_distance(
         max_distance: Pairs up to this distance (plus 1e-6) are stored, except those at
             distance 1.
         neighbors: What ``camera_neighbors`` returned for these features and cameras with at
-            least k1_intra + 1 and k1_inter + 1 columns, where it is known already: the lists
-            within and across as row numbers, -1 in empty places.
+            least k1_intra + 1 and k1_inter + 1 columns, and at least k2_intra and k2_inter, where
+            it is known already: the lists within and across as row numbers, -1 in empty places.
         backend: As for ``jaccard_distance``.
         layout: As for ``jaccard_distance``.
 
@@ -69,7 +69,7 @@ def camera_jaccard_distance(
             unknown, the cameras are not N non-negative integers, the neighbours do not fit the
             features or the cameras, or the features are not 2-D, are empty, or hold NaN or
             infinite values.
-        InputError: If that takes more memory than is free.
+        InputError: If a row is not of unit length, or that takes more memory than is free.
 
     Example:
         >>> from lightning_reid.clustering import dbscan
@@ -87,10 +87,10 @@ def camera_jaccard_distance(
         k2_intra=k2_intra,
         k2_inter=k2_inter,
     )
-    points = feature_rows(features)
+    points = unit_rows(features)
     form, device = form_on(points.device, backend)
     require_room(len(points), k1_intra + k1_inter, k2_intra + k2_inter, device)
-    widths = k1_intra + 1, k1_inter + 1
+    widths = max(k1_intra + 1, k2_intra), max(k1_inter + 1, k2_inter)
     found = camera_neighbors(features, cameras, *widths) if neighbors is None else neighbors
 
     intra, inter = (
@@ -100,8 +100,9 @@ def camera_jaccard_distance(
     _require_apart(intra, inter, camera_numbers(cameras, len(points)).to(device))
     order = together(intra)
     intra, inter = renumbered(intra, order), renumbered(inter, order)
-    flags = torch.cat([form.mutual(intra), form.mutual(inter)], dim=1)
-    sets = form.reciprocal_sets(torch.cat([intra, inter], dim=1), flags, flags[:, :0])
+    lists = intra[:, : k1_intra + 1], inter[:, : k1_inter + 1]
+    flags = torch.cat([form.mutual(ranks) for ranks in lists], dim=1)
+    sets = form.reciprocal_sets(torch.cat(lists, dim=1), flags, flags[:, :0])
     weights = form.weighted(points.to(device), order, sets)
     nearest = torch.cat([intra[:, :k2_intra], inter[:, :k2_inter]], dim=1)
     weights = form.averaged(weights, nearest)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lightning_reid.clustering.agglomerative import agglomerative, require_linkage_memory
+from lightning_reid.clustering.arrays import unit_rows
 from lightning_reid.clustering.camera_jaccard import camera_jaccard_distance
 from lightning_reid.clustering.camera_neighbors import camera_neighbors
 from lightning_reid.clustering.dbscan import dbscan
@@ -132,20 +133,30 @@ class Clusterer(ABC):
 
     @staticmethod
     def from_settings(settings: Mapping[str, Any]) -> Clusterer:
-        """Make the clusterer that :meth:`settings`, or a config, describes.
+        """Make the clusterer of this library that :meth:`settings` describes.
+
+        The settings may come from a stranger's checkpoint: classes of other packages are not made.
 
         Raises:
-            InputError: if no class of that name has been imported.
+            InputError: if this library has no class of that name, or it does not take the settings.
         """
-        package, _, name = settings["class_path"].rpartition(".")
-        # not imported here: settings may come from a stranger's checkpoint
-        kinds = list(_kinds(Clusterer))  # type: ignore[type-abstract]
-        for kind in kinds:
-            if kind.__qualname__ == name and kind.__module__.startswith(package):
-                return kind(**settings.get("init_args", {}))
-        known = ", ".join(kind.__name__ for kind in kinds)
-        path = settings["class_path"]
-        raise InputError(f"{path} is none of {known}; import it first if it is yours")
+        path = settings.get("class_path")
+        package, _, name = str(path).rpartition(".")
+        kinds = {
+            kind.__qualname__: kind
+            for kind in _kinds(Clusterer)  # type: ignore[type-abstract]
+            if kind.__module__.startswith("lightning_reid.")
+        }
+        kind = kinds.get(name)
+        if kind is None or not kind.__module__.startswith(package):
+            raise InputError(
+                f"{path} is none of this library's clusterers ({', '.join(kinds)}): make it "
+                "yourself and pass it as the argument clusterer"
+            )
+        try:
+            return kind(**settings.get("init_args", {}))
+        except TypeError as error:
+            raise InputError(f"{name} cannot be made: {error}") from error
 
 
 class DensityClusterer(Clusterer):
@@ -153,7 +164,7 @@ class DensityClusterer(Clusterer):
 
     Args:
         k1: neighbours, the image itself counted; 20 in CAP and O2CAP.
-        k2: neighbours for query expansion; 6 in CAP and O2CAP.
+        k2: neighbours for query expansion, at most k1 of them; 6 in CAP and O2CAP.
         eps: largest distance between neighbours; 0.5 in CAP and O2CAP.
         min_samples: neighbours that make a core, the image itself counted; 4 in CAP and O2CAP.
         backend: of the search, see ``nearest_neighbors``.
@@ -258,7 +269,8 @@ class CameraDensityClusterer(Clusterer):
 
     def neighbors(self, features: Tensor, cameras: Tensor, rows: Tensor) -> Neighbors:
         """The nearest images in the own camera and in all others."""
-        return camera_neighbors(features, cameras, self.k1_intra + 1, self.k1_inter + 1, rows)
+        intra, inter = max(self.k1_intra + 1, self.k2_intra), max(self.k1_inter + 1, self.k2_inter)
+        return camera_neighbors(unit_rows(features), cameras, intra, inter, rows)
 
     def cluster(self, features: Tensor, cameras: Tensor, neighbors: Neighbors) -> Clustering:
         """Clusters, with the silhouette on the same distances."""
@@ -331,6 +343,7 @@ class InfomapClusterer(Clusterer):
     def cluster(self, features: Tensor, cameras: Tensor, neighbors: Neighbors) -> Clustering:
         """Clusters of the graph."""
         distances, indices = neighbors
+        features = unit_rows(features)
         labels = infomap((distances, indices), self.min_similarity, self.min_size, self.seed)
         found = Clustering(torch.from_numpy(labels), {})
         return _with_recall(found, features, indices, self.backend)
@@ -379,7 +392,7 @@ class AgglomerativeClusterer(Clusterer):
     Args:
         images_per_cluster: there are N over this many clusters; 5 in CALR.
         k1: neighbours, the image itself counted; 15 in CALR.
-        k2: neighbours for query expansion; 4 in CALR.
+        k2: neighbours for query expansion, at most k1 of them; 4 in CALR.
 
     Raises:
         InputError: if a setting is out of its range or, when it clusters, if the distances of all
@@ -424,7 +437,7 @@ def _kinds(base: type[Clusterer]) -> Iterator[type[Clusterer]]:
 
 def _nearest(features: Tensor, rows: Tensor, k: int, backend: Backend) -> Neighbors:
     everyone = torch.arange(len(features), device=features.device)
-    return nearest_among(features, rows, everyone, k, backend)
+    return nearest_among(unit_rows(features), rows, everyone, k, backend)
 
 
 def _limit(eps: float) -> float:

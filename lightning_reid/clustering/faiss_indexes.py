@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from lightning_reid.clustering.candidates import Candidates
+from lightning_reid.resources import require_memory
 
 _PROBES = 32  # of the lists of an IVF index that are searched
 _LINKS = 32  # of each point of an HNSW graph
 _TRAINING_POINTS_PER_LIST = 64  # more hardly move the centres of the lists
 _MOST_LISTS = 4096
+_WORKING_MEMORY = 2**28  # bytes on a GPU, for blocks of distances
 
 
 def faiss_candidates(
@@ -41,8 +43,7 @@ def faiss_candidates(
     index = _index(kind, len(among), among.shape[1], count)
     index.train(among)
     index.add(among)
-    if points.is_cuda:
-        index = _on_gpu(index, points.device)
+    index = on_device(index, points.device, among.nbytes)
     _, places = index.search(np.ascontiguousarray(points[rows].cpu().numpy()), count)
     found = torch.from_numpy(places).to(points.device)
     found = torch.where(found < 0, -1, columns[found.clamp(min=0)])
@@ -75,14 +76,31 @@ def _index(kind: str, size: int, dimensions: int, count: int) -> Any:
     return index
 
 
-def _on_gpu(index: Any, device: torch.device) -> Any:
-    """Move an index to the features' GPU, where this faiss can use one and has such an index."""
+def on_device(index: Any, device: torch.device, size: int) -> Any:
+    """Move an index to the features' GPU, where this faiss can use it and has such an index.
+
+    No other GPU is touched: each of several processes has one of its own.
+
+    Args:
+        index: on the CPU.
+        device: of the features.
+        size: bytes of the vectors that it holds, or will hold.
+
+    Returns:
+        The index on the GPU, or as it is.
+
+    Raises:
+        InputError: If that takes more memory than is free on the GPU.
+    """
     import faiss
 
     count_gpus = getattr(faiss, "get_num_gpus", lambda: 0)  # faiss-cpu may not have it
-    if count_gpus() == 0 or isinstance(index, faiss.IndexHNSW):
+    if device.type != "cuda" or count_gpus() == 0 or isinstance(index, faiss.IndexHNSW):
         return index
+    needed = size + _WORKING_MEMORY
+    require_memory("A faiss index", needed, device, "give fewer rows", outside_torch=True)
     resources = faiss.StandardGpuResources()
-    moved: Any = faiss.index_cpu_to_gpu(resources, device.index or 0, index)
-    moved.resources = resources  # the index does not keep them alive itself
+    resources.setTempMemory(_WORKING_MEMORY)  # else up to 1.5 GB
+    moved: Any = faiss.index_cpu_to_gpu(resources, device.index, index)
+    moved.referenced_objects = [resources]  # as faiss keeps them alive; it allows no other name
     return moved

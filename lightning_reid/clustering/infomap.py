@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from lightning_reid.clustering.arrays import as_numpy
 from lightning_reid.clustering.numbering import number_by_first
-from lightning_reid.errors import MissingPackageError
+from lightning_reid.errors import InputError, MissingPackageError
 
 _SMALLEST_DISTANCE = 1e-12
+_LARGEST_SQUARED_DISTANCE = 4.1  # of unit rows, whose lengths may be 0.01 off
 
 
 def infomap(
@@ -40,6 +41,7 @@ def infomap(
 
     Raises:
         MissingPackageError: If the package infomap is not installed.
+        InputError: If a squared distance is beyond that of unit rows, 4.
         ValueError: If the neighbours are not as described, min_similarity is not above 0 and
             at most 1, min_size is below 1, or the seed below 0.
 
@@ -78,6 +80,7 @@ def graph_scores(neighbors: tuple[Any, Any], min_similarity: float = 0.5) -> NDA
         (N,) scores; 0 for an image without a link.
 
     Raises:
+        InputError: If a squared distance is beyond that of unit rows, 4.
         ValueError: If the neighbours are not as described, or min_similarity is not above 0
             and at most 1.
 
@@ -122,6 +125,11 @@ def _require_neighbors(squared: NDArray[Any], indices: NDArray[Any]) -> None:
         raise ValueError(
             "neighbors must be squared distances and indices of one shape (N, k), "
             f"not {squared.shape} and {indices.shape}"
+        )
+    if squared.max(initial=0) > _LARGEST_SQUARED_DISTANCE or not np.isfinite(squared).all():
+        raise InputError(
+            f"neighbors must be those of unit rows, whose squared distances are at most 4, not "
+            f"{squared.max():.3g}: search them among torch.nn.functional.normalize(features)"
         )
     if indices.min() < 0 or indices.max() >= len(indices):
         raise ValueError(f"neighbors must be row numbers from 0 to {len(indices) - 1}")

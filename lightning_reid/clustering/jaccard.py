@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from lightning_reid.clustering.arrays import Array, feature_rows
+from lightning_reid.clustering.arrays import Array, unit_rows
 from lightning_reid.clustering.jaccard_forms import (
     Backend,
     Layout,
     form_on,
     in_layout,
     rank_lists,
+    reciprocal_neighbors,
     require_room,
     require_valid,
 )
@@ -40,14 +41,16 @@ def jaccard_distance(
         k1: Size of the rank list whose mutual members describe an image. 20 as in CAP. A member
             brings along those that are mutual in the first round(k1 / 2) + 1 places, itself
             counted, if more than two thirds of them are members already.
-        k2: The description is averaged over so many first neighbours, itself included, and no
-            more than the rank list holds; 1 leaves it as it is. 6 as in CAP.
+        k2: The description is averaged over so many nearest neighbours, itself included; 1 leaves
+            it as it is. 6 as in CAP. With ``k1_counts_self`` it is averaged over k1 at most, as in
+            the code of CAP, O2CAP and CALR, where rank lists end there.
         max_distance: Pairs up to this distance (plus 1e-6) are stored, except those at
             distance 1.
         k1_counts_self: Whether the k1 neighbours include the image itself, as in the code of
             CAP, O2CAP and CALR; False is the definition of the paper, k1 others.
         neighbors: What ``nearest_neighbors`` returned for these features with at least k1
-            columns (k1 + 1 if itself does not count), where it is known already.
+            columns (k1 + 1 if itself does not count, and then at least k2), where it is known
+            already.
         backend: "compiled" runs loops on the CPU, "torch" tensor operations on the features'
             device; they agree but for rounding. "auto" is compiled for features on the CPU,
             else torch.
@@ -62,7 +65,7 @@ def jaccard_distance(
         ValueError: If k1, k2 or max_distance are out of range, the backend or the layout is
             unknown, the neighbours do not fit the features, or the features are not 2-D, are
             empty, or hold NaN or infinite values.
-        InputError: If that takes more memory than is free.
+        InputError: If a row is not of unit length, or that takes more memory than is free.
 
     Example:
         >>> people = np.array([[1.0, 0.0], [0.8, 0.6], [-1.0, 0.0], [-0.8, -0.6]])
@@ -73,19 +76,19 @@ def jaccard_distance(
         0.33
     """
     require_valid(max_distance, layout, k1=k1, k2=k2)
-    points = feature_rows(features)
+    points = unit_rows(features)
     form, device = form_on(points.device, backend)
     require_room(len(points), k1, k2, device)
-    columns = min(k1 if k1_counts_self else k1 + 1, len(points))
+    mutual = k1 if k1_counts_self else k1 + 1
+    columns = min(mutual if k1_counts_self else max(mutual, k2), len(points))
     found = nearest_neighbors(features, columns) if neighbors is None else neighbors
 
     ranks = rank_lists(found[1], len(points), columns).to(device)
     order = together(ranks)
     ranks = renumbered(ranks, order)
-    half = ranks[:, : round(k1 / 2) + 1]
-    sets = form.reciprocal_sets(ranks, form.mutual(ranks), form.mutual(half))
+    sets = reciprocal_neighbors(form, ranks, mutual, round(k1 / 2) + 1)
     weights = form.weighted(points.to(device), order, sets)
     if k2 > 1:
-        weights = form.averaged(weights, ranks[:, :k2])
+        weights = form.averaged(weights, ranks[:, :k2])  # at most k1 where that counts itself
     pairs = form.close_pairs(weights, max_distance)
     return in_layout(pairs, order, max_distance, layout, points.device)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lightning_reid.clustering.graph import JaccardGraph
 
 from lightning_reid.clustering.sparse_rows import Rows, Sets
+from lightning_reid.indices import whole_numbers
 from lightning_reid.resources import require_memory
 
 Backend = Literal["auto", "compiled", "torch"]
@@ -48,6 +49,22 @@ class Form(Protocol):
 
         Close is what ``graph.reach`` says of the largest distance, and is below 1.
         """
+
+
+def reciprocal_neighbors(form: Form, ranks: Tensor, columns: int, half: int) -> Sets:
+    """Collect the neighbors that are mutual, and those that they bring along.
+
+    Args:
+        form: Which form of the steps to use.
+        ranks: (N, K) rank lists; they may be longer than what is mutual among them.
+        columns: First places of a list that are mutual neighbors, itself included.
+        half: First places of a list that a member may bring along, at most ``columns``.
+
+    Returns:
+        The neighbors of each row.
+    """
+    core = ranks[:, :columns]
+    return form.reciprocal_sets(core, form.mutual(core), form.mutual(ranks[:, :half]))
 
 
 def require_valid(max_distance: float, layout: str, **sizes: int) -> None:
@@ -119,7 +136,7 @@ def rank_lists(indices: Any, num_rows: int, columns: int, smallest: int = 0) -> 
         )
     if given.is_floating_point():
         raise ValueError("neighbors must be (squared distances, row numbers) in this order")
-    ranks = given[:, :columns]
+    ranks = whole_numbers("neighbors", given[:, :columns])
     if ((ranks < smallest) | (ranks >= num_rows)).any():
         raise ValueError(f"neighbors must be row numbers from {smallest} to {num_rows - 1}")
     return ranks.to(torch.int32).contiguous()

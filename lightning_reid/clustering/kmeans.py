@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_reid.clustering.arrays import Array, feature_rows, same_kind
+from lightning_reid.clustering.faiss_indexes import on_device
 from lightning_reid.clustering.precision import full_precision
 from lightning_reid.clustering.progress import shown
-from lightning_reid.errors import InputError
 from lightning_reid.resources import require_memory
 
 _DRAWN = 64  # candidates for a first centre per pass over the images
@@ -38,7 +38,8 @@ def kmeans(
 
     Returns:
         Labels (N,) int64 and centres (num_clusters, D) float32: arrays for an array, tensors
-        on the features' device for a tensor. faiss uses GPUs for features on one, if it can.
+        on the features' device for a tensor. For features on a GPU faiss uses that GPU alone, if
+        it can, for features on the CPU none.
 
     Raises:
         ValueError: If num_clusters is not from 1 to N, iterations is below 1, or the features
@@ -61,29 +62,22 @@ def kmeans(
         )
     if iterations < 1:
         raise ValueError(f"iterations must be at least 1, not {iterations}")
-    # the points once more, and their distances to the drawn ones
-    needed = 4 * len(rows) * (rows.shape[1] + 4 * _DRAWN)
-    require_memory(f"k-means on {len(rows):,} images", needed, "cpu", "give fewer rows")
-    _require_finite_distances(rows)
+    what, advice = f"k-means on {len(rows):,} images", "give fewer rows"
+    copies, drawn = 4 * rows.numel(), 16 * len(rows) * _DRAWN
+    if rows.device.type == "cpu":
+        require_memory(what, copies + drawn, "cpu", advice)
+    else:  # where the rows are, centres are drawn; faiss takes the rows from the CPU
+        require_memory(what, drawn, rows.device, advice)
+        require_memory(what, 2 * copies, "cpu", advice)
     points = rows.cpu().numpy()
     first_centers = points[_spread_rows(rows, num_clusters, seed).cpu().numpy()]
-    distances, labels = _settle(points, first_centers, iterations, rows.is_cuda)
+    distances, labels = _settle(points, first_centers, iterations, rows.device)
     labels = _without_empty(distances, labels, num_clusters)
     centers = _means(points, labels, num_clusters)
     return (
         same_kind(torch.from_numpy(labels), features),
         same_kind(torch.from_numpy(centers), features),
     )
-
-
-def _require_finite_distances(rows: Tensor) -> None:
-    """Raise an InputError unless squared distances are finite: faiss ends the process else."""
-    # twice the largest norm apart at most
-    if not (4 * torch.linalg.vector_norm(rows, dim=1).max().square()).isfinite():
-        raise InputError(
-            f"features up to {float(rows.abs().max()):.3g} are too large for squared distances in "
-            "float32: scale them down, as to unit rows"
-        )
 
 
 def _spread_rows(rows: Tensor, count: int, seed: int) -> Tensor:
@@ -125,20 +119,19 @@ def _settle(
     points: NDArray[np.float32],
     first_centers: NDArray[np.float32],
     iterations: int,
-    prefer_gpu: bool,
+    device: torch.device,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Squared distance of each point to the nearest settled centre, and its number."""
     import faiss  # imported where used: it loads slowly
 
-    has_gpu = hasattr(faiss, "get_num_gpus") and faiss.get_num_gpus() > 0
     clustering = faiss.Kmeans(
         points.shape[1],
         len(first_centers),
         niter=1,
-        gpu=prefer_gpu and has_gpu,
         min_points_per_centroid=1,  # no warning
         max_points_per_centroid=len(points),  # no subsampling
     )
+    clustering.index = on_device(clustering.index, device, first_centers.nbytes)
     centers = first_centers
     for _ in shown(range(iterations), "k-means"):
         clustering.train(points, init_centroids=centers)

@@ -13,6 +13,7 @@ from lightning_reid.clustering.duplicates import Piles, find_piles
 from lightning_reid.clustering.precision import fast_type, product_seconds
 from lightning_reid.clustering.ranking import rank, rank_directly, unpack
 from lightning_reid.clustering.rounding import Frame
+from lightning_reid.indices import whole_numbers
 from lightning_reid.resources import announce, require_memory
 
 Backend = Literal["auto", "compiled", "torch", "faiss", "ivf", "hnsw"]
@@ -133,11 +134,12 @@ def neighbor_recall(features: Array, indices: Any, num_samples: int = 1000, seed
         0.75
     """
     points = feature_rows(features)
-    found = torch.as_tensor(indices, device=points.device)
+    found = torch.as_tensor(indices)
     if found.ndim != 2 or len(found) != len(points) or found.shape[1] < 2:
         raise ValueError(f"indices must be ({len(points)}, 2 or more), not {tuple(found.shape)}")
     if found.is_floating_point() or num_samples < 1:
         raise ValueError("indices must be row numbers, and num_samples at least 1")
+    found = whole_numbers("indices", found).to(points.device)
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(len(points), generator=generator)[:num_samples].to(points.device)
     everyone = torch.arange(len(points), device=points.device)

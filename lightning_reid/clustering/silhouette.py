@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_reid.clustering.arrays import as_numpy
+from lightning_reid.indices import whole_numbers
 
 Indices = NDArray[np.int64]
 
@@ -29,7 +29,7 @@ def silhouette(distances: Any, labels: NDArray[np.int64] | Tensor) -> float:
         A number from -1 to 1; nan with fewer than two clusters.
 
     Raises:
-        ValueError: If the distances are not (N, N).
+        ValueError: If the distances are not (N, N), or the labels no integers.
 
     Example:
         >>> from scipy.sparse import csr_array
@@ -39,7 +39,7 @@ def silhouette(distances: Any, labels: NDArray[np.int64] | Tensor) -> float:
         >>> round(silhouette(csr_array(near), np.array([0, 1, 0, 1])), 3)
         -0.45
     """
-    labels = as_numpy(labels)
+    labels = whole_numbers("labels", labels).cpu().numpy()
     if distances.shape != (len(labels), len(labels)):
         raise ValueError(f"{len(labels)} labels do not fit distances of {tuple(distances.shape)}")
     clustered = np.flatnonzero(labels >= 0)

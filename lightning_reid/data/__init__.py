@@ -1,8 +1,9 @@
 """From files and cameras to batches."""
 
-from lightning_reid.data.dataset import ImageDataset, OnError, UnreadableImageError, read_image
+from lightning_reid.data.dataset import ImageDataset, OnError
 from lightning_reid.data.duke_video import parse_duke_video_folder
 from lightning_reid.data.image_cache import ImageCache
+from lightning_reid.data.images import UnreadableImageError, read_image
 from lightning_reid.data.manifest import read_manifest
 from lightning_reid.data.market import parse_market_folder
 from lightning_reid.data.mars import parse_mars, parse_mars_tracks

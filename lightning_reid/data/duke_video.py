@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lightning_reid.data.folders import folder_names
+from lightning_reid.data.folders import ImageFolders
 from lightning_reid.data.samples import Sample
-from lightning_reid.data.tracklets import frame_names
+from lightning_reid.data.tracklets import spaced
 from lightning_reid.errors import InputError
 
 # two releases: 0001C6F0099X30823.jpg and 0001_C6_F0099_X30823.jpg
@@ -47,12 +47,13 @@ def parse_duke_video_folder(
         ('0001_C6_F0002_X30823.jpg', 1, 'c6', '0001/0003')
     """
     folder = Path(folder)
-    return [
-        _parse_frame(folder / person / tracklet / frame, f"{person}/{tracklet}")
-        for person in folder_names(folder)
-        for tracklet in folder_names(folder / person)
-        for frame in frame_names(folder / person / tracklet, frames_per_tracklet)
-    ]
+    with ImageFolders(folder) as folders:
+        return [
+            _parse_frame(folder / person / tracklet / frame, f"{person}/{tracklet}")
+            for person in folders.folders(folder)
+            for tracklet in folders.folders(folder / person)
+            for frame in spaced(folders.images(folder / person / tracklet), frames_per_tracklet)
+        ]
 
 
 def _parse_frame(file: Path, tracklet: str) -> Sample:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from lightning_reid.data.folders import entries_of, is_folder, is_image_name
 from lightning_reid.data.tables import ROWS, Chunk, Table
 from lightning_reid.errors import InputError
 from lightning_reid.lightning import rank_zero_warn
 
 _SPECIAL = re.compile(r"(\{[^{}]*\}|\*\*/|\*\*|\*)")
 _MEANING = {"*": r"[^/]*", "**/": r"(?:[^/]+/)*", "**": r".+"}
+_OPEN = ("*", "}")  # a pattern that ends so says nothing of endings
 
 
 class FolderTable(Table):
-    """The files below a folder whose paths match a pattern: a row each, a column for each field.
+    """The images below a folder whose paths match a pattern: a row each, a column for each field.
 
-    Files and folders whose names begin with a dot do not count.
+    Files and folders whose names begin with a dot do not count, nor what storage devices add
+    (``@eaDir``). Where the pattern ends with ``*`` or a field, a file has to end as images do.
 
     Args:
         root: the folder.
@@ -50,24 +54,38 @@ class FolderTable(Table):
 
     def _matches(self) -> Iterator[tuple[str, ...]]:
         """Path and fields of every file that matches."""
-        matching, others, other = 0, 0, ""
+        matching, others, other, image = 0, 0, "", ""
+        images = Counter[str]()  # that do not match, by their endings
+        tells_ending = not self.pattern.endswith(_OPEN)
         for path in _files_below(self.root):
             match = self._expression.fullmatch(path)
-            if match:
+            if match and (tells_ending or is_image_name(path)):
                 matching += 1
                 yield path, *match.groups()
             else:
                 others, other = others + 1, other or path
+                if is_image_name(path):
+                    images[path[path.rindex(".") :]] += 1
+                    image = image or path
         if not matching:
             raise InputError(
-                f"no file in {self.root} matches the pattern {self.pattern!r}; "
+                f"no image in {self.root} matches the pattern {self.pattern!r}; "
                 + (f"there are {others} others, such as {other!r}" if others else "there is none")
             )
         if others:
             rank_zero_warn(
                 f"left out {others} {'file' if others == 1 else 'files'} in {self.root} that the "
                 f"pattern {self.pattern!r} does not match, the first of them {other!r}"
+                + _among(images, image)
             )
+
+
+def _among(images: Counter[str], first: str) -> str:
+    """How many of the files that do not match are images."""
+    if not images:
+        return ""
+    endings = ", ".join(f"{count} {ending}" for ending, count in images.most_common())
+    return f"; {images.total()} of them are images ({endings}), such as {first!r}"
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
@@ -122,12 +140,8 @@ def _files_below(
     own = (status.st_dev, status.st_ino)
     if own in above:
         return
-    with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    for entry in found:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
+    for entry in entries_of(folder):
+        if is_folder(entry):
             yield from _files_below(entry.path, f"{inside}{entry.name}/", above | {own})
         else:
             yield inside + entry.name

@@ -1,42 +1,162 @@
-"""What a folder of images holds."""
+"""Images in folders: which names are those of images, and which files are left out."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 
 from lightning_reid.errors import InputError
+from lightning_reid.lightning import rank_zero_warn
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+# the formats that read_image reads, by the endings of their files; a name may have capitals
+IMAGE_FORMATS = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".gif": "GIF",
+    **dict.fromkeys((".bmp", ".dib"), "BMP"),
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    ".avif": "AVIF",
+    **dict.fromkeys((".jp2", ".j2k"), "JPEG2000"),
+    **dict.fromkeys((".ppm", ".pgm", ".pbm", ".pnm"), "PPM"),
+}
+IMAGE_SUFFIXES = tuple(IMAGE_FORMATS)
+
+# written by operating systems and storage devices, not by people
+_SYSTEM_FOLDERS = frozenset(
+    {"@eadir", "#recycle", "$recycle.bin", "__macosx", "lost+found", "system volume information"}
+)
+_SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 
 
-def image_names(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> list[str]:
-    """Names of the images in a folder, sorted.
+def is_image_name(name: str) -> bool:
+    """Return whether a file name ends as those of images do, in small letters or capitals."""
+    return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def format_of_name(name: str) -> str | None:
+    """Return the format that the ending of a file name stands for, such as ``"JPEG"``, or None."""
+    return IMAGE_FORMATS.get(os.path.splitext(name)[1].lower())  # noqa: PTH122 # of each of a million
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder does not count: ``._1.jpg``, ``.DS_Store``, ``@eaDir``."""
+    return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder, or a link to one that can be reached."""
+    if entry.is_symlink():  # is_dir raises an error for a link that leads to itself
+        return os.path.isdir(entry.path)  # noqa: PTH112
+    return entry.is_dir()
+
+
+def entries_of(folder: str | Path) -> list[os.DirEntry[str]]:
+    """Files and folders in a folder, sorted by name, without hidden ones.
 
     Raises:
-        InputError: if there is no such folder, or it holds no image.
+        InputError: if the folder cannot be listed.
     """
-    endings = tuple(suffixes)
-    names = [entry.name for entry in _entries(folder) if entry.name.lower().endswith(endings)]
-    if not names:
-        raise InputError(f"no images ({', '.join(sorted(suffixes))}) in {folder}")
-    return sorted(names)
+    try:
+        with os.scandir(folder) as entries:
+            shown = [entry for entry in entries if not is_hidden(entry.name)]
+    except OSError as error:
+        raise InputError(f"cannot list the folder {folder}: {error.strerror}") from error
+    return sorted(shown, key=lambda entry: entry.name)
 
 
-def folder_names(folder: Path) -> list[str]:
-    """Names of the folders in a folder, sorted.
+class ImageFolders:
+    """Images in the folders of a published layout; warns at the end of what was left out.
 
-    Raises:
-        InputError: if there is no such folder, or it holds no other.
+    Hidden files do not count, nor what operating systems leave behind, such as ``Thumbs.db``.
+
+    Args:
+        root: Folder that all folders are in; named in the warning.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as root:
+        ...     for name in ("1.jpg", "2.WebP", "._1.jpg", "Thumbs.db"):
+        ...         Path(root, name).touch()
+        ...     with ImageFolders(root) as folders:
+        ...         print(folders.images(Path(root)))
+        ['1.jpg', '2.WebP']
     """
-    names = [entry.name for entry in _entries(folder) if entry.is_dir()]
-    if not names:
-        raise InputError(f"no folders in {folder}; check the root of the data")
-    return sorted(names)
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self._others = 0
+        self._first = ""
+
+    def images(self, folder: Path) -> list[str]:
+        """List the names of the images in a folder, sorted.
+
+        Raises:
+            InputError: If there is no such folder, or it holds no image.
+        """
+        names: list[str] = []
+        others: list[str] = []
+        for entry in self._entries(folder):
+            is_image = is_image_name(entry.name) and not is_folder(entry)
+            (names if is_image else others).append(entry.name)
+        self._leave_out(folder, others)
+        if not names:
+            raise InputError(
+                f"no images ({', '.join(IMAGE_SUFFIXES)}) in {folder}"
+                + (f"; what is there, such as {others[0]!r}, has other endings" if others else "")
+            )
+        return names
+
+    def folders(self, folder: Path) -> list[str]:
+        """List the names of the folders in a folder, sorted.
+
+        Raises:
+            InputError: If there is no such folder, or it holds no other.
+        """
+        names: list[str] = []
+        others: list[str] = []
+        for entry in self._entries(folder):
+            (names if is_folder(entry) else others).append(entry.name)
+        self._leave_out(folder, others)
+        if not names:
+            raise InputError(f"no folders in {folder}; check the root of the data")
+        return names
+
+    def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
+        if not os.path.isdir(folder):  # noqa: PTH112  # which raises for names that are too long
+            raise InputError(f"no folder {folder}; check the root of the data")
+        return [entry for entry in entries_of(folder) if entry.name.lower() not in _SYSTEM_FILES]
+
+    def _leave_out(self, folder: Path, names: Sequence[str]) -> None:
+        if names:
+            self._first = self._first or os.path.relpath(folder / names[0], self.root)
+            self._others += len(names)
+
+    def __enter__(self) -> ImageFolders:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._others and error is None:
+            warn_of_left_out(self.root, self._others, self._first)
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    if not folder.is_dir():
-        raise InputError(f"no folder {folder}; check the root of the data")
-    with os.scandir(folder) as entries:
-        return list(entries)
+def warn_of_left_out(folder: str | Path, count: int, first: str) -> None:
+    """Warn of files in a published layout that are not read.
+
+    Args:
+        folder: Where they are.
+        count: How many there are.
+        first: One of them.
+    """
+    files = "1 file or folder" if count == 1 else f"{count:,} files or folders"
+    rank_zero_warn(
+        f"left out {files} in {folder}, such as {first!r}: not where this layout has images, or "
+        f"with other endings than {', '.join(IMAGE_SUFFIXES)}"
+    )

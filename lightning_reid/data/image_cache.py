@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import mmap
+import os
+import tempfile
 from collections.abc import Callable
+from multiprocessing import reduction
+from multiprocessing.context import get_spawning_popen
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -18,15 +23,17 @@ _SHARE = 0.8  # of the free memory
 class ImageCache:
     """Resized images, kept when they are first asked for.
 
-    The memory is shared between the worker processes that load images, and between all loaders
-    that are given the same cache.
+    The memory is shared between the worker processes that load images, whichever way these are
+    started, and between all loaders that are given the same cache. It is not in ``/dev/shm``, which
+    containers keep small, and is freed when the last of the processes ends, even if it is killed.
+    Any other copy of a cache, such as a pickled one, is empty.
 
     Args:
-        count: number of images.
-        size: height and width in pixels.
+        count: Number of images.
+        size: Height and width in pixels.
 
     Raises:
-        InputError: if that would not leave enough memory.
+        InputError: If that would not leave enough memory.
 
     Example:
         >>> cache = ImageCache(count=1, size=(4, 2))
@@ -40,10 +47,9 @@ class ImageCache:
         needed = count * 3 * size[0] * size[1]
         what = f"cache=ram for {count} images of {size[0]} x {size[1]}"
         require_memory(what, int(needed / _SHARE), "cpu", "leave out the cache, or lower the size")
-        # not in /dev/shm, which containers keep small
-        self.images = _shared_bytes(needed).view(count, 3, *size)
-        self.kept = _shared_bytes(count)
-        self.resize: v2.Transform = resize(size)
+        file = _file_in_memory()
+        file.truncate(max(1, needed + count))  # filled with zeros
+        self._attach(file, count, size)
 
     def get(self, index: int, read: Callable[[], Tensor]) -> Tensor:
         """Image ``index``, ``(3, *size)`` uint8; ``read`` is called the first time."""
@@ -53,7 +59,31 @@ class ImageCache:
             self.kept[index] = 1
         return self.images[index]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        count, size = len(self.kept), tuple(self.images.shape[2:])
+        if get_spawning_popen() is None:
+            return ImageCache, (count, size)
+        # a process is being started and inherits the file
+        return _attached, (reduction.DupFd(self._file.fileno()), count, size)
 
-def _shared_bytes(count: int) -> Tensor:
-    """Zeros, shared with processes that are forked from this one."""
-    return torch.frombuffer(mmap.mmap(-1, max(1, count)), dtype=torch.uint8)[:count]
+    def _attach(self, file: IO[bytes], count: int, size: tuple[int, int]) -> None:
+        self._file = file
+        memory = torch.frombuffer(mmap.mmap(file.fileno(), 0), dtype=torch.uint8)
+        self.kept = memory[:count]
+        self.images = memory[count : count + count * 3 * size[0] * size[1]].view(count, 3, *size)
+        self.resize: v2.Transform = resize(size)
+
+
+def _attached(descriptor: Any, count: int, size: tuple[int, int]) -> ImageCache:
+    """Open in a worker process the cache of the process that started it."""
+    cache = ImageCache.__new__(ImageCache)
+    cache._attach(os.fdopen(descriptor.detach(), "r+b", buffering=0), count, size)
+    return cache
+
+
+def _file_in_memory() -> IO[bytes]:
+    """Open a file without a name: in memory on Linux, elsewhere on disk."""
+    try:
+        return os.fdopen(os.memfd_create("lightning_reid"), "r+b", buffering=0)
+    except (AttributeError, OSError):
+        return tempfile.TemporaryFile(buffering=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lightning_reid.data.folders import image_names
+from lightning_reid.data.folders import ImageFolders
 from lightning_reid.data.samples import Sample
 from lightning_reid.errors import InputError
 
@@ -40,7 +40,8 @@ def parse_market_folder(folder: str | Path) -> list[Sample]:
         [(2, 'c1'), (2, 'c3')]
     """
     folder = Path(folder)
-    samples = [_parse_name(folder / name) for name in image_names(folder)]
+    with ImageFolders(folder) as folders:
+        samples = [_parse_name(folder / name) for name in folders.images(folder)]
     return [sample for sample in samples if sample.identity != JUNK]
 
 

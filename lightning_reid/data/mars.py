@@ -67,7 +67,8 @@ def parse_mars(
         if (queries < 1).any() or (queries > len(tracks)).any():
             raise InputError(f"{file} names tracks beyond the {len(tracks)} that are listed")
         tracks = tracks[queries - 1]
-    names = _existing(root / f"info/{part}_name.txt").read_text(encoding="utf-8").split()
+    file = _existing(root / f"info/{part}_name.txt")
+    names = file.read_text(encoding="utf-8-sig", errors="surrogateescape").split()
     return parse_mars_tracks(names, tracks, root / f"bbox_{part}", frames_per_tracklet)
 
 

@@ -6,14 +6,14 @@ import os
 import re
 from pathlib import Path
 
-import numpy as np
-
-from lightning_reid.data.samples import Samples, numbered
+from lightning_reid.data.samples import Samples, identity_column, numbered
 from lightning_reid.data.strings import Strings
 from lightning_reid.errors import InputError
 
 # the file name begins with the identity, the image's number and the camera
-_LINE = re.compile(r"(?P<path>(?:\S*/)?\d+_\d+_(?P<camera>\d+)_[^\s/]+)\s+(?P<identity>\d+)")
+_LINE = re.compile(
+    r"(?P<path>(?:\S*/)?\d+_\d+_(?P<camera>\d{1,99})_[^\s/]+)\s+(?P<identity>\d{1,99})"
+)
 
 
 def parse_msmt17_list(list_file: str | Path, image_folder: str | Path) -> Samples:
@@ -50,7 +50,9 @@ def parse_msmt17_list(list_file: str | Path, image_folder: str | Path) -> Sample
         )
     folder = f"{Path(image_folder)}{os.sep}"
     paths, cameras, identities = [], [], []
-    for number, line in enumerate(list_file.read_text(encoding="utf-8").splitlines(), start=1):
+    # names of files need not be UTF-8
+    content = list_file.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    for number, line in enumerate(content.splitlines(), start=1):
         if line := line.strip():
             match = _LINE.fullmatch(line)
             if match is None:
@@ -64,4 +66,4 @@ def parse_msmt17_list(list_file: str | Path, image_folder: str | Path) -> Sample
             identities.append(int(identity))
     if not paths:
         raise InputError(f"{list_file} lists no images; copy it again from MSMT17")
-    return Samples(Strings(paths), *numbered(cameras), np.array(identities, dtype=np.int64))
+    return Samples(Strings(paths), *numbered(cameras), identity_column(identities, paths))

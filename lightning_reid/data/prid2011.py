@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lightning_reid.data.folders import folder_names, image_names
+from lightning_reid.data.folders import ImageFolders
 from lightning_reid.data.samples import Sample
-from lightning_reid.data.tracklets import frame_names
+from lightning_reid.data.tracklets import spaced
 from lightning_reid.errors import InputError
 
 CAMERAS = ("cam_a", "cam_b")
@@ -43,11 +43,12 @@ def parse_prid2011_single(folder: str | Path) -> list[Sample]:
         >>> [(sample.identity, sample.camera) for sample in samples]  # two people: 1 + 385 in cam_b
         [(201, 'cam_a'), (386, 'cam_b')]
     """
-    return [
-        Sample(str(Path(folder, camera, name)), camera, _identity(Path(folder, camera, name)))
-        for camera in CAMERAS
-        for name in image_names(Path(folder, camera))
-    ]
+    with ImageFolders(folder) as folders:
+        return [
+            Sample(str(Path(folder, camera, name)), camera, _identity(Path(folder, camera, name)))
+            for camera in CAMERAS
+            for name in folders.images(Path(folder, camera))
+        ]
 
 
 def parse_prid2011_multi(folder: str | Path, frames_per_tracklet: int | None = 1) -> list[Sample]:
@@ -75,13 +76,14 @@ def parse_prid2011_multi(folder: str | Path, frames_per_tracklet: int | None = 1
         >>> [(sample.identity, sample.camera, sample.tracklet) for sample in samples]
         [(1, 'cam_a', 'person_0001'), (1, 'cam_b', 'person_0001')]
     """
-    return [
-        Sample(str(Path(folder, camera, person, frame)), camera, identity, person)
-        for camera in CAMERAS
-        for person in folder_names(Path(folder, camera))
-        for identity in [_identity(Path(folder, camera, person))]
-        for frame in frame_names(Path(folder, camera, person), frames_per_tracklet)
-    ]
+    with ImageFolders(folder) as folders:
+        return [
+            Sample(str(Path(folder, camera, person, frame)), camera, identity, person)
+            for camera in CAMERAS
+            for person in folders.folders(Path(folder, camera))
+            for identity in [_identity(Path(folder, camera, person))]
+            for frame in spaced(folders.images(Path(folder, camera, person)), frames_per_tracklet)
+        ]
 
 
 def _identity(path: Path) -> int:

@@ -7,6 +7,7 @@ hence that second base.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -110,6 +111,9 @@ class LabelSampler(DistributedSampler[Any], SequentialSampler):
         self.num_batches = num_batches
         self.reshuffle = reshuffle
         self._draw_pass: Callable[[np.random.Generator], Indices] | None = None
+        self._assigned: tuple[Tensor, Sampling, Tensor | None, int | None] | None = None
+        self._resized = False
+        self._resumed = (-1, 0)  # an epoch, and how many of its batches are left out
 
     def assign(
         self,
@@ -127,6 +131,8 @@ class LabelSampler(DistributedSampler[Any], SequentialSampler):
             images_per_group: instead of K, until labels are assigned again.
         """
         count = images_per_group or self.images_per_group
+        if self._resized:
+            count = math.gcd(count, self.batch_size)
         _require_multiple(self.batch_size, count)
         labels = groups.cpu().numpy()
         size = len(self.dataset)  # type: ignore[arg-type]
@@ -147,6 +153,33 @@ class LabelSampler(DistributedSampler[Any], SequentialSampler):
         else:
             own = cameras.cpu().numpy()[members]
             self._draw_pass = partial(_draw_cameras, members, numbers, own, count)
+        self._assigned = (groups, sampling, cameras, images_per_group)
+
+    def resize(self, batch_size: int, num_batches: int) -> None:
+        """Follow a batch size that a tuner tries, with the labels that are assigned.
+
+        Args:
+            batch_size: Images in a batch of one rank; rounded down to a multiple of K. A batch of
+                fewer than K images holds as many of each group as divide it.
+            num_batches: Batches in an epoch.
+        """
+        assigned = self._assigned
+        own = (assigned[3] if assigned else None) or self.images_per_group
+        unit = math.lcm(self.images_per_group, own)
+        self.batch_size = batch_size - batch_size % unit if batch_size > unit else batch_size
+        self.num_batches = num_batches
+        self._resized = True
+        if assigned:
+            self.assign(*assigned)
+
+    def resume_at(self, epoch: int, batches: int) -> None:
+        """Leave out the first batches of an epoch, which a resumed run has trained on already.
+
+        Args:
+            epoch: The epoch, from 0; later ones are drawn whole.
+            batches: Batches of one rank.
+        """
+        self._resumed = (epoch, batches)
 
     def __len__(self) -> int:
         return self.num_batches * self.batch_size
@@ -166,7 +199,10 @@ class LabelSampler(DistributedSampler[Any], SequentialSampler):
         passes = [rows[:usable], *(self._draw_pass(rng)[:usable] for _ in range(further))]
         draw = np.concatenate(passes)[:needed]
         seeds = np.random.default_rng((self.seed, self.epoch, 1)).integers(2**63, size=draw.shape)
-        yield from map(Draw, self._own_share(draw, per_rank), self._own_share(seeds, per_rank))
+        epoch, batches = self._resumed
+        first = batches * self.batch_size if epoch == self.epoch else 0
+        images, own_seeds = self._own_share(draw, per_rank), self._own_share(seeds, per_rank)
+        yield from map(Draw, images[first:], own_seeds[first:])
 
     def _own_share(self, rows: Indices, per_rank: int) -> list[int]:
         """Of rows for all ranks, batch by batch, those of this one."""

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_reid.data.strings import Strings
+from lightning_reid.errors import InputError
 
 Integers = npt.NDArray[np.int64]
 UNKNOWN = -1
@@ -87,18 +88,22 @@ class Samples(Sequence[Sample]):
         """Columns of a list of images; paths may be ``Path`` objects, and cameras numbers.
 
         A camera that is None becomes -1 in ``cameras``, which a data module refuses.
+
+        Raises:
+            InputError: If an identity does not fit into 64 bits.
         """
         if isinstance(samples, cls):
             return samples
         listed = list(samples)
         cameras, camera_names = numbered([_name(sample.camera) for sample in listed])
         tracklets, tracklet_names = numbered([sample.tracklet for sample in listed])
+        paths = [os.fspath(sample.path) for sample in listed]
         identities = [UNKNOWN if s.identity is None else s.identity for s in listed]
         return cls(
-            Strings(os.fspath(sample.path) for sample in listed),
+            Strings(paths),
             cameras,
             camera_names,
-            np.array(identities, dtype=np.int64),
+            identity_column(identities, paths),
             tracklets,
             Strings(tracklet_names),
         )
@@ -174,6 +179,28 @@ class Samples(Sequence[Sample]):
         position = {name: i for i, name in enumerate(names)}
         numbers = [position.get(name, UNKNOWN) for name in self.camera_names]
         return np.array(numbers, dtype=np.int64)[self.cameras]
+
+
+def identity_column(identities: Sequence[int], paths: Sequence[str]) -> Integers:
+    """Convert identities to ``(N,)`` int64.
+
+    Args:
+        identities: Of N images.
+        paths: The images, for the message.
+
+    Raises:
+        InputError: If an identity does not fit into 64 bits.
+    """
+    try:
+        return np.array(identities, dtype=np.int64)
+    except OverflowError as error:
+        largest = np.iinfo(np.int64).max
+        row = next(i for i, identity in enumerate(identities) if abs(identity) > largest)
+        raise InputError(
+            f"{paths[row]}: the identity {identities[row]} is beyond {largest}, the largest that "
+            "can be stored; number the people from 0, or use ManifestData, where identities are "
+            "names"
+        ) from error
 
 
 def _name(camera: Any) -> str | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from lightning_reid.data.folders import image_names
+from collections.abc import Sequence
 
 
 def spread(count: int, wanted: int | None) -> list[int]:
@@ -22,11 +20,6 @@ def spread(count: int, wanted: int | None) -> list[int]:
     return [(2 * part + 1) * count // (2 * wanted) for part in range(wanted)]
 
 
-def frame_names(folder: Path, wanted: int | None) -> list[str]:
-    """Names of so many images of a tracklet's folder; see :func:`spread`.
-
-    Raises:
-        InputError: if there is no such folder, or it holds no image.
-    """
-    names = image_names(folder)
-    return [names[position] for position in spread(len(names), wanted)]
+def spaced(frames: Sequence[str], wanted: int | None) -> list[str]:
+    """Choose evenly spaced frames of a tracklet; see :func:`spread`."""
+    return [frames[position] for position in spread(len(frames), wanted)]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lightning_reid.data.folders import image_names
+from lightning_reid.data.folders import ImageFolders
 from lightning_reid.data.samples import Sample
 from lightning_reid.errors import InputError
 
 CAMERAS = ("cam_a", "cam_b")
 
 _NAME = re.compile(r"(?P<identity>\d+)_-?\d+\.\w+")
-_SUFFIXES = frozenset({".bmp", ".jpg", ".png"})
 
 
 def parse_viper_folder(root: str | Path) -> list[Sample]:
@@ -39,11 +38,12 @@ def parse_viper_folder(root: str | Path) -> list[Sample]:
         >>> [(sample.identity, sample.camera) for sample in samples]
         [(7, 'cam_a'), (7, 'cam_b')]
     """
-    return [
-        _parse_name(Path(root, camera, name))
-        for camera in CAMERAS
-        for name in image_names(Path(root, camera), _SUFFIXES)
-    ]
+    with ImageFolders(root) as folders:
+        return [
+            _parse_name(Path(root, camera, name))
+            for camera in CAMERAS
+            for name in folders.images(Path(root, camera))
+        ]
 
 
 def _parse_name(file: Path) -> Sample:

@@ -27,6 +27,7 @@ from lightning_reid.data import (
     test_transform,
     train_transform,
 )
+from lightning_reid.data.images import MAX_PIXELS
 from lightning_reid.data.matches import has_match
 from lightning_reid.data.samples import UNKNOWN
 from lightning_reid.data.text_columns import natural_order
@@ -69,6 +70,8 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
             process, for sets that fit; None reads every image again whenever it is drawn.
         on_error: ``"stop"`` ends the run at an image that cannot be read; ``"skip"`` leaves it out,
             and names it at the end. It then keeps its place, without a label.
+        max_pixels: Largest height times width of an image file; a larger one counts as unreadable,
+            as a few bytes can claim any size.
         within_camera: what a method may know that asks for labels within each camera:
             ``"identity"`` or ``"tracklet"``; None: the identity where it is known, else the
             tracklet.
@@ -108,6 +111,7 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         num_workers: int | None = None,
         cache: Literal["ram"] | None = None,
         on_error: OnError = "stop",
+        max_pixels: int = MAX_PIXELS,
         within_camera: Known | None = None,
         augmentation: Augmentation | None = None,
         val: Literal["test"] | None = None,
@@ -127,6 +131,7 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         if cache is not None:
             require_one_of("cache", cache, ("ram",))
         require_one_of("on_error", on_error, ("stop", "skip"))
+        require("max_pixels", max_pixels, 1)
         if within_camera is not None:
             require_one_of("within_camera", within_camera, ("identity", "tracklet"))
         if val is not None:
@@ -142,6 +147,7 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         self.num_workers = min(4, (os.cpu_count() or 1) - 1) if num_workers is None else num_workers
         self.cache = cache
         self.on_error = on_error
+        self.max_pixels = max_pixels
         self.within_camera = within_camera
         self.augmentation = augmentation or Augmentation()
         self.val = val
@@ -150,6 +156,8 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         self.train_samples = Samples.of([])
         self.query_samples = Samples.of([])
         self.gallery_samples = Samples.of([])
+        self.sampler: LabelSampler | None = None
+        self._sampling_trainer: pl.Trainer | None = None
         self._caches: dict[str, ImageCache] = {}
         self._unreadable: set[str] = set()
 
@@ -268,7 +276,7 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         own = self.train_samples.camera_set
         others = {*self.query_samples.camera_set, *self.gallery_samples.camera_set} - {*own}
         self.camera_names = [*sorted(own, key=natural_order), *sorted(others, key=natural_order)]
-        if self.train_samples:
+        if self.train_samples and stage in ("fit", None):
             self._setup_training()
 
     def teardown(self, stage: str) -> None:
@@ -284,6 +292,9 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
                 f"all {len(self.train_samples)} training images in {self.root} are from one "
                 f"camera, {cameras[0]!r}: nothing can be learnt across cameras"
             )
+        if self.sampler is not None and self._sampling_trainer is self.trainer:
+            return  # a second setup within a run: the loader that is in use draws from it
+        self._sampling_trainer = self.trainer
         self.sampler = LabelSampler(
             self.train_samples,  # type: ignore[arg-type]  # only its length is used
             self.batch_size,
@@ -300,20 +311,43 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         Raises:
             ValueError: if there are more or fewer labels than training images.
         """
-        self.sampler.assign(
+        self._training_sampler().assign(
             labels.groups, labels.sampling, self.train_cameras, labels.images_per_group
         )
 
+    def resume_at(self, epoch: int, batches: int) -> None:
+        """Leave out the first batches of an epoch, which a resumed run has trained on already.
+
+        Args:
+            epoch: The epoch, from 0.
+            batches: Batches of one process.
+        """
+        self._training_sampler().resume_at(epoch, batches)
+
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """P x K batches of augmented training images, drawn by the current labels."""
+        sampler = self._training_sampler()
+        if self.batch_size != sampler.batch_size:  # BatchSizeFinder sets it
+            sampler.resize(self.batch_size, self._batches_per_epoch())
+            if sampler.batch_size != self.batch_size:
+                rank_zero_warn(
+                    f"batch_size={self.batch_size} is not a multiple of images_per_group: "
+                    f"training takes batches of {sampler.batch_size}"
+                )
+                self.batch_size = sampler.batch_size
         if self.trainer:
             # workers of a resumed run draw the first batches before Lightning tells the sampler the
             # epoch, and before the Trainer's current_epoch counts the one that the checkpoint ended
             progress = self.trainer.fit_loop.epoch_progress.current
-            self.sampler.set_epoch(progress.processed)  # type: ignore[attr-defined]
+            sampler.set_epoch(progress.processed)  # type: ignore[attr-defined]
         transform = train_transform(self.size, self.augmentation)
         dataset = self._dataset("train", transform, self._training_columns())
-        return self._loader(dataset, self.sampler, self.batch_size, persistent=True)
+        return self._loader(dataset, sampler, self.batch_size, persistent=True)
+
+    def _training_sampler(self) -> LabelSampler:
+        if self.sampler is None:
+            raise RuntimeError(f'call {type(self).__name__}.setup("fit") before training batches')
+        return self.sampler
 
     def label_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Every training image once, in order, not augmented; each rank its share."""
@@ -400,6 +434,7 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
             columns,
             self.on_error,
             self._caches.get(split),
+            self.max_pixels,
         )
 
     def _cameras(self, samples: Samples) -> Tensor:

@@ -63,8 +63,9 @@ class ManifestData(ReIDDataModule):
     Folders need no file: ``pattern`` says what the parts of a path below ``root`` mean, such as
     ``{camera}/{tracklet}/*.jpg`` or ``{split}/{identity}_c{camera}_*.jpg``. A field in braces
     stands for a part of a name, as short as the rest allows; ``*`` for any part of a name, ``**``
-    for any number of folders. Fields of other names become further columns. Files that do not
-    match are counted in a warning; names that begin with a dot are passed over.
+    for any number of folders. Fields of other names become further columns. A pattern that ends
+    with ``*`` or a field matches files that end as images do (``.jpg``, ``.PNG``, ``.webp``, ...).
+    Files that do not match are counted in a warning; names that begin with a dot are passed over.
 
     Args:
         root: the manifest, ``.csv`` or another text file, or ``.parquet``; with ``pattern`` the
@@ -228,6 +229,12 @@ class ManifestData(ReIDDataModule):
 
     def _why_none(self, split: Split) -> str:
         images = self._content[0]
+        if split == "gallery" and self.test is not None:
+            return (
+                f": each person whom test={self.test!r} holds out has a single image there, which "
+                "is a query; it takes people with images in several cameras, so raise test_share "
+                "if there are others, or leave out test"
+            )
         if split == "train" or len(images["query"]) or len(images["gallery"]):
             return f": no row has the split {split!r}"
         return (

@@ -29,9 +29,9 @@ class Market1501(ReIDDataModule):
     """Market-1501 (Zheng et al., ICCV 2015): 1501 people, 6 cameras.
 
     ``root`` holds ``bounding_box_train``, ``query`` and ``bounding_box_test``, the images named
-    ``<identity>_c<camera>...`` (``.jpg`` or ``.png``). Identity -1 (junk) is never loaded; 0
-    (distractors) stays in the gallery. The published set has 12,936 training, 3,368 query and
-    15,913 gallery images. Other sets in this layout load as well.
+    ``<identity>_c<camera>...`` (``.jpg``, ``.png`` or any other ending of images). Identity -1
+    (junk) is never loaded; 0 (distractors) stays in the gallery. The published set has 12,936
+    training, 3,368 query and 15,913 gallery images. Other sets in this layout load as well.
 
     It is never downloaded: its authors' page (zheng-lab.cecs.anu.edu.au/Project/project_reid.html)
     says how to get it; published for research, further terms are not known here. Arguments: see

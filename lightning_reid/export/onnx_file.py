@@ -80,8 +80,9 @@ def export_onnx(model: TrainedModel, file: str | Path) -> Exported:
 
     The file takes ``images``, ``(B, H, W, 3)`` uint8 RGB of the model's size, any number of them,
     normalises them, and gives ``embeddings``, ``(B, D)`` float32 unit rows. Resizing is left to
-    whoever reads the image: with Pillow ``image.convert("RGB").resize((W, H), Image.BICUBIC)`` is
-    what training did. The file's metadata tells size and fingerprint of the model.
+    whoever reads the image: with Pillow ``ImageOps.exif_transpose(image).convert("RGB")`` and then
+    ``.resize((W, H), Image.BICUBIC)`` are what training did. The file's metadata tells size and
+    fingerprint of the model.
 
     Args:
         model: on the CPU.

@@ -20,10 +20,10 @@ from lightning_reid.option_errors import BriefErrors
 
 _DESCRIPTION = """\
 Look at a data set before training on it. Decodes every image once and tells how many there are by
-split and camera, what is unreadable, copied, mislabelled or misshapen, what that means, and which
-methods the data can be used with. Takes what fit takes, so a fit command becomes a check by
-changing one word: settings of model and trainer are ignored. The exit status is 1 if training or
-testing could not work.
+split and camera, what is unreadable, damaged, dark, blurred, copied, mislabelled or misshapen, what
+that means, and which methods the data can be used with. Takes what fit takes, so a fit command
+becomes a check by changing one word: settings of model and trainer are ignored. The exit status is
+1 if training or testing could not work.
 """
 
 # what fit takes beside the data
@@ -86,7 +86,7 @@ def _parser() -> LightningArgumentParser:
         "--output",
         type=str | None,
         default=None,
-        help="Folder for check.json, check.csv (a line for every image) and pictures/cameras; a "
+        help="Folder for check.json, check.csv (a line for every image) and pictures; a "
         "number is added if it is taken; nothing is written where there are no images. Default: "
         "check in run_dir, or runs/check_<data>",
     )

@@ -94,9 +94,10 @@ class Listing:
         """The file of an image, from the root of the data on."""
         return self.samples.paths[int(index)].removeprefix(self._folder)
 
-    def some_names(self, rows: Booleans) -> tuple[str, ...]:
-        """The first few files of a choice of images."""
-        return tuple(self.name(index) for index in np.flatnonzero(rows)[:_NAMED])
+    def some_names(self, rows: Booleans | Integers) -> tuple[str, ...]:
+        """The first few files of a choice of images, or of positions in their order."""
+        chosen = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+        return tuple(self.name(index) for index in chosen[:_NAMED])
 
 
 @dataclass(frozen=True)
@@ -178,8 +179,19 @@ def _set_up(datamodule: ReIDDataModule, splits: dict[Split, Samples]) -> None:
 
 @contextmanager
 def _noting(refusals: list[Finding], meaning: str) -> Iterator[None]:
-    """What the user can mend becomes a finding instead of an exception."""
-    try:
-        yield
-    except (InputError, DownloadError, MissingPackageError, OSError) as error:
-        refusals.append(Finding("error", str(error), meaning))
+    """Turn errors that the user can correct, and warnings, into findings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            yield
+        except (InputError, DownloadError, MissingPackageError, OSError) as error:
+            refusals.append(Finding("error", str(error), meaning))
+    for warning in caught:
+        if issubclass(warning.category, UserWarning):
+            found = Finding("warning", str(warning.message), "fit warns of it too, and goes on.")
+            if found not in refusals:
+                refusals.append(found)
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )

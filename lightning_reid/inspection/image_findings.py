@@ -6,14 +6,16 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from lightning_reid.data.extremes import Booleans
 from lightning_reid.inspection.dataset import SPLITS, TRAIN, Inspected, Listing
 from lightning_reid.inspection.duplicates import Likeness, originals
-from lightning_reid.inspection.finding import Finding, Severity, counted
+from lightning_reid.inspection.finding import Finding, counted, percent, worst
 
 _SERIOUS = 0.01  # share of the test from which its numbers are no longer to be believed
 _STRETCHED = 1.6  # change of height over width from which people look wrong
+_ODD = 2  # times as high or as wide as the rest: boxes of standing people vary by 1.5
 _ENLARGED = 4  # times in height and in width
 _REDUCED = 4
 _MULTIPLE = 16  # networks halve an image so often
@@ -45,36 +47,13 @@ _CONTRADICTIONS = {
 
 
 def findings_of_images(data: Inspected) -> Iterator[Finding]:
-    """What is unreadable, of one colour, misshapen, tiny, copied, or nearly the same."""
-    yield from _of_unreadable(data)
+    """What is of one colour, misshapen, tiny, copied, or nearly the same."""
     yield from _of_plain(data)
     yield from _of_shape(data)
     yield from _of_tiny(data)
     yield from _of_large(data)
     yield from _of_copies(data)
     yield from _of_near(data)
-
-
-def _of_unreadable(data: Inspected) -> Iterator[Finding]:
-    listing, readable = data.listing, data.measured.readable
-    skips = listing.datamodule.on_error == "skip"
-    for what, rows in (("training", listing.split == TRAIN), ("test", listing.split != TRAIN)):
-        broken = rows & ~readable
-        if not broken.any():
-            continue
-        found = f"{broken.sum():,} of {counted(rows.sum(), f'{what} image', f'{what} images')} "
-        every = broken.sum() == rows.sum()
-        if every:
-            meaning = f"There is nothing left for {what}: check the root and copy the files again."
-        elif skips:
-            meaning = "The run leaves them out, as on_error=skip asks for."
-        else:
-            meaning = (
-                "The run stops at the first of them: copy them again, remove them, or leave them "
-                "out with --data.on_error skip."
-            )
-        severity: Severity = "error" if every or not skips else "warning"
-        yield Finding(severity, found + "cannot be read.", meaning, listing.some_names(broken))
 
 
 def _of_plain(data: Inspected) -> Iterator[Finding]:
@@ -90,16 +69,16 @@ def _of_plain(data: Inspected) -> Iterator[Finding]:
 
 
 def _of_shape(data: Inspected) -> Iterator[Finding]:
-    seen, listing = data.measured.readable, data.listing
+    seen, listing = np.flatnonzero(data.measured.readable), data.listing
     height, width = data.measured.height[seen], data.measured.width[seen]
     wanted_height, wanted_width = listing.datamodule.size
     aspects, wanted = height / width, wanted_height / wanted_width
-    stretched = np.maximum(aspects / wanted, wanted / aspects) > _STRETCHED
-    if not stretched.any():
+    change = _factor(aspects, wanted)
+    if not (change > _STRETCHED).any():
         return
     aspect = float(np.median(aspects))
     shape = f"height over width is typically {aspect:.2g}, and {wanted:.2g} after resizing"
-    if stretched.mean() > 0.5:
+    if (change > _STRETCHED).mean() > 0.5:
         better = _size_like(wanted_height * wanted_width, aspect)
         yield Finding(
             "warning",
@@ -107,30 +86,39 @@ def _of_shape(data: Inspected) -> Iterator[Finding]:
             f"What they show is squeezed. Give --data.size '[{better[0]},{better[1]}]', which "
             "costs the same, or the shape that your pretrained network has learnt.",
         )
+        odd = worst(_factor(aspects, aspect), _ODD)
+        found = f"have another shape than the rest, by more than a factor of {_ODD}"
     else:
+        odd = worst(change, _STRETCHED)
+        found = f"change their shape by more than a factor of {_STRETCHED}: {shape}"
+    if len(odd):
         yield Finding(
             "note",
-            f"{stretched.sum():,} of {counted(len(height), 'image', 'images')} change their shape "
-            f"by more than a factor of {_STRETCHED}: {shape}.",
+            f"{len(odd):,} of {counted(len(seen), 'image', 'images')} {found}.",
             "These look squeezed to the network: cut-off people, or crops of something else.",
-            listing.some_names(_within(seen, stretched)),
+            listing.some_names(seen[odd]),
+            "shapes",
+            tuple(seen[odd].tolist()),
         )
 
 
 def _of_tiny(data: Inspected) -> Iterator[Finding]:
-    seen, listing = data.measured.readable, data.listing
+    seen, listing = np.flatnonzero(data.measured.readable), data.listing
     height, width = data.measured.height[seen], data.measured.width[seen]
     wanted_height, wanted_width = listing.datamodule.size
-    tiny = (height * _ENLARGED < wanted_height) & (width * _ENLARGED < wanted_width)
-    if tiny.any():
+    enlarged = np.minimum(wanted_height / height, wanted_width / width)
+    tiny = worst(enlarged, _ENLARGED)
+    if len(tiny):
         yield Finding(
-            "warning" if tiny.mean() > 0.1 else "note",
-            f"{tiny.sum():,} of {counted(len(height), 'image', 'images')} are enlarged more than "
+            "warning" if len(tiny) > 0.1 * len(seen) else "note",
+            f"{len(tiny):,} of {counted(len(seen), 'image', 'images')} are enlarged more than "
             f"{_ENLARGED} times in height and width, the smallest from "
             f"{height[tiny].min()} x {width[tiny].min()}.",
             "There is little to tell people apart by: leave the smallest out, or lower --data.size "
             "if most are that small.",
-            listing.some_names(_within(seen, tiny)),
+            listing.some_names(seen[tiny]),
+            "tiny",
+            tuple(seen[tiny].tolist()),
         )
 
 
@@ -161,7 +149,7 @@ def _of_copies(data: Inspected) -> Iterator[Finding]:
         yield Finding(
             "error" if share >= _SERIOUS else "warning",
             f"{leaked.sum():,} of {counted(test.sum(), 'test image', 'test images')} "
-            f"({_percent(share)}) are training images too, pixel by pixel.",
+            f"({percent(share)}) are training images too, pixel by pixel.",
             "The network is tested on what it was trained on"
             + (": the test is worthless. " if share >= _SERIOUS else ". ")
             + "Remove them from one of the two.",
@@ -177,7 +165,7 @@ def _of_copies(data: Inspected) -> Iterator[Finding]:
             yield Finding(
                 "note",
                 f"{counted(spare.sum(), f'{what} is a copy', f'{what}s are copies')} of another "
-                f"{what}, pixel by pixel ({_percent(spare.sum() / rows.sum())}).",
+                f"{what}, pixel by pixel ({percent(spare.sum() / rows.sum())}).",
                 "They add weight to some images and nothing new; check.csv lists them.",
                 tuple(
                     f"{listing.name(copy)} = {listing.name(first[copy])}"
@@ -216,7 +204,7 @@ def _of_near(data: Inspected) -> Iterator[Finding]:
         yield Finding(
             "warning" if share >= _SERIOUS else "note",
             f"{leaked.sum():,} of {counted(test.sum(), 'test image', 'test images')} "
-            f"({_percent(share)}) and a training image {how}.",
+            f"({percent(share)}) and a training image {how}.",
             "If they are frames of one video or new encodings of one picture, the test is too "
             "easy: split by recording instead. Have a look at some of them.",
             _pairs(listing, near, leaked, "side"),
@@ -226,7 +214,7 @@ def _of_near(data: Inspected) -> Iterator[Finding]:
     if found.any():
         yield Finding(
             "note",
-            f"{_percent(found.mean())} of the training images have a near duplicate.",
+            f"{percent(found.mean())} of the training images have a near duplicate.",
             "Consecutive frames of a track do, and that is fine; if it is most of them, a few "
             "images of each track would train as well in less time.",
         )
@@ -243,11 +231,10 @@ def _pairs(listing: Listing, alike: Likeness, rows: Booleans, column: str) -> tu
     return tuple(pairs.values())[:_PAIRS]
 
 
-def _within(rows: Booleans, chosen: Booleans) -> Booleans:
-    """A choice among some of the images, as a choice among all."""
-    over_all = np.zeros(len(rows), dtype=bool)
-    over_all[np.flatnonzero(rows)[chosen]] = True
-    return over_all
+def _factor(values: npt.NDArray[np.float64], typical: float) -> npt.NDArray[np.float64]:
+    """How many times as large or as small as another number, 1 or more."""
+    factors: npt.NDArray[np.float64] = np.maximum(values / typical, typical / values)
+    return factors
 
 
 def _size_like(pixels: int, aspect: float) -> tuple[int, int]:
@@ -258,7 +245,3 @@ def _size_like(pixels: int, aspect: float) -> tuple[int, int]:
 
 def _rounded(length: float) -> int:
     return max(1, round(length / _MULTIPLE)) * _MULTIPLE
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"

@@ -9,11 +9,13 @@ from lightning_reid.errors import require
 from lightning_reid.inspection.contact_sheet import choose_images
 from lightning_reid.inspection.dataset import Inspected, Listing
 from lightning_reid.inspection.duplicates import LARGEST_DISTANCE
+from lightning_reid.inspection.file_findings import findings_of_files
 from lightning_reid.inspection.finding import SEVERITIES, Finding
 from lightning_reid.inspection.image_findings import findings_of_images
 from lightning_reid.inspection.images import measure
 from lightning_reid.inspection.listing_findings import findings_of_listing
 from lightning_reid.inspection.methods import Suitability, suitable_methods
+from lightning_reid.inspection.quality_findings import findings_of_quality
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,18 @@ def inspect(
         require("num_workers", num_workers, 0)
     listing = Listing.of(datamodule)
     keep = choose_images(listing.cameras)
-    data = Inspected.of(listing, measure(listing.samples.paths, keep, num_workers), near)
+    measured = measure(
+        listing.samples.paths, keep, num_workers, datamodule.size, datamodule.max_pixels
+    )
+    data = Inspected.of(listing, measured, near)
     methods = suitable_methods(datamodule) if listing.trainable else []
     findings = sorted(
-        [*findings_of_listing(listing), *findings_of_images(data)],
+        [
+            *findings_of_listing(listing),
+            *findings_of_files(data),
+            *findings_of_quality(data),
+            *findings_of_images(data),
+        ],
         key=lambda finding: SEVERITIES.index(finding.severity),
     )
     return Inspection(data, findings, methods)

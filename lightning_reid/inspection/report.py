@@ -6,7 +6,9 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +17,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lightning_reid.data import UnreadableImageError, read_image
 from lightning_reid.data.extremes import Integers
 from lightning_reid.data.samples import UNKNOWN
 from lightning_reid.inspection.contact_sheet import draw_contact_sheet, file_names
 from lightning_reid.inspection.counts import by_camera, by_split
-from lightning_reid.inspection.dataset import SPLITS
+from lightning_reid.inspection.dataset import SPLITS, Listing
 from lightning_reid.inspection.duplicates import originals
 from lightning_reid.inspection.finding import SEVERITIES, Finding, counted
+from lightning_reid.inspection.images import Pixels, thumbnail
 from lightning_reid.inspection.inspection import Inspection
 from lightning_reid.messages import printable
 from lightning_reid.report.lettering import writable
 
 WRITTEN = "check.json"  # a folder that has it is taken
 
+_PICTURES = "pictures"
+_MOST_IMAGES = 40  # in the picture of a finding
 _MOST_CAMERAS = 40  # rows of the printed table
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 _ROWS = {
@@ -62,7 +68,7 @@ def print_inspection(inspection: Inspection, folder: Path | None = None) -> None
     for table in _tables(inspection):
         console.print(table)
     for finding in inspection.findings:
-        _print_finding(console, finding)
+        _print_finding(console, finding, folder)
     counts = Counter(finding.severity for finding in inspection.findings)
     told = ", ".join(counted(counts[kind], kind, f"{kind}s") for kind in SEVERITIES)
     verdict = (
@@ -77,7 +83,10 @@ def print_inspection(inspection: Inspection, folder: Path | None = None) -> None
 
 
 def write_inspection(inspection: Inspection, folder: Path) -> None:
-    """Write ``check.json``, ``check.csv`` and ``pictures/cameras/<camera>.png``.
+    """Write ``check.json``, ``check.csv`` and pictures.
+
+    ``pictures/cameras/<camera>.png`` shows some images of each camera, ``pictures/dark.png`` and
+    others the worst of those that a finding is about.
 
     Args:
         inspection: what to write.
@@ -93,10 +102,16 @@ def write_inspection(inspection: Inspection, folder: Path) -> None:
         ...     print(sorted(file.name for file in Path(folder, "check").iterdir()))
         ['check.csv', 'check.json', 'pictures']
     """
-    pictures = folder / "pictures" / "cameras"
-    pictures.mkdir(parents=True, exist_ok=True)
+    cameras = folder / _PICTURES / "cameras"
+    cameras.mkdir(parents=True, exist_ok=True)
     for name, sheet in _contact_sheets(inspection):
-        sheet.save(pictures / f"{name}.png")
+        sheet.save(cameras / f"{name}.png")
+    for finding in inspection.findings:
+        images = _worst_images(finding, inspection.data.listing)
+        if images:
+            title = f"{finding.picture}: {len(images):,} of {len(finding.images):,} images"
+            sheet = draw_contact_sheet(title, images)
+            sheet.save(folder / _PICTURES / f"{finding.picture}.png")
     _write_images(inspection, folder / "check.csv")
     content = json.dumps(_summary(inspection), indent=2)
     (folder / WRITTEN).write_text(content + "\n", encoding="utf-8")
@@ -134,7 +149,7 @@ def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else printable(str(value))
 
 
-def _print_finding(console: Console, finding: Finding) -> None:
+def _print_finding(console: Console, finding: Finding, folder: Path | None) -> None:
     console.print()
     head = Text(f"{finding.severity:<9}", style=_COLOURS[finding.severity])
     # a terminal wraps long lines itself, and leaves file names whole for copying
@@ -142,6 +157,9 @@ def _print_finding(console: Console, finding: Finding) -> None:
     for detail in finding.details:
         console.print(Text(f"{_INDENT}  {printable(detail)}", style="dim"), soft_wrap=True)
     console.print(f"{_INDENT}{printable(finding.meaning)}", soft_wrap=True)
+    if finding.picture and folder is not None:
+        shown = f"{folder / _PICTURES / finding.picture}.png"
+        console.print(Text(f"{_INDENT}{printable(shown)}", style="dim"), soft_wrap=True)
 
 
 def _contact_sheets(inspection: Inspection) -> Iterator[tuple[str, Any]]:
@@ -154,6 +172,16 @@ def _contact_sheets(inspection: Inspection) -> Iterator[tuple[str, Any]]:
         if own:
             title = f"{camera}: {len(own):,} of {counts[number]:,} images"
             yield name, draw_contact_sheet(title, own)
+
+
+def _worst_images(finding: Finding, listing: Listing) -> list[Pixels]:
+    """Thumbnails of the images of a finding, which are read again."""
+    paths, max_pixels = listing.samples.paths, listing.datamodule.max_pixels
+    thumbnails = []
+    for index in finding.images[:_MOST_IMAGES]:
+        with suppress(UnreadableImageError):  # somebody may have removed it meanwhile
+            thumbnails.append(thumbnail(read_image(paths[index], max_pixels=max_pixels)))
+    return thumbnails
 
 
 def _write_images(inspection: Inspection, file: Path) -> None:
@@ -172,6 +200,10 @@ def _write_images(inspection: Inspection, file: Path) -> None:
         "width": measured.width.tolist(),
         "readable": measured.readable.astype(int).tolist(),
         "one_colour": measured.plain.astype(int).tolist(),
+        "brightness": (f"{value:.1f}" for value in measured.brightness.tolist()),
+        "sharpness": ("" if isnan(s) else f"{s:.4f}" for s in measured.sharpness.tolist()),
+        "turned": measured.turned.astype(int).tolist(),
+        "damage": (measured.damage.get(i, "") for i in range(len(samples))),
         "copy_of": (
             "" if first == image else samples.paths[first]
             for image, first in enumerate(
@@ -190,13 +222,17 @@ def _known(values: Integers) -> Iterator[int | str]:
     return ("" if value == UNKNOWN else value for value in values.tolist())
 
 
+def _without_images(finding: Finding) -> dict[str, Any]:
+    return {key: value for key, value in asdict(finding).items() if key != "images"}
+
+
 def _summary(inspection: Inspection) -> dict[str, Any]:
     datamodule = inspection.data.listing.datamodule
     return {
         "data": type(datamodule).__name__,
         "root": str(datamodule.root),
         "works": inspection.works,
-        "findings": [asdict(finding) for finding in inspection.findings],
+        "findings": [_without_images(finding) for finding in inspection.findings],
         "splits": [asdict(split) for split in by_split(inspection.data)],
         "cameras": [asdict(camera) for camera in by_camera(inspection.data)],
         "methods": [asdict(method) for method in inspection.methods],

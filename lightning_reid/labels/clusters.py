@@ -13,6 +13,7 @@ from lightning_reid.clustering.clusterers import Clusterer, Neighbors
 from lightning_reid.clustering.progress import busy
 from lightning_reid.distributed import first_rank_only, gather_rows, own_share
 from lightning_reid.errors import InputError
+from lightning_reid.indices import whole_numbers
 from lightning_reid.labels.proxies import OUTLIER
 from lightning_reid.labels.pseudo_labels import PseudoLabels
 from lightning_reid.lightning import pl
@@ -121,6 +122,7 @@ def cluster_images(
 
 def _where_float64_is(features: Tensor, cameras: Tensor) -> tuple[Tensor, Tensor]:
     """Both on the CPU, unless they are there or on a device that knows float64."""
+    cameras = whole_numbers("cameras", cameras)
     known = features.device.type in ("cpu", "cuda")
     return (features, cameras) if known else (features.cpu(), cameras.cpu())
 
@@ -135,10 +137,10 @@ def _require_rows(shares: Any, count: int, clusterer: Clusterer) -> None:
 
 def _without_gaps(given: Any, count: int, clusterer: Clusterer) -> Tensor:
     """Number the clusters 0, 1, ... in the order of their labels."""
-    labels: Tensor = torch.as_tensor(given).cpu()
-    if labels.shape != (count,) or labels.is_floating_point():
-        name = type(clusterer).__name__
-        raise InputError(f"{name}.cluster must give {count} integers, not {tuple(labels.shape)}")
+    name = f"what {type(clusterer).__name__}.cluster gives"
+    labels = whole_numbers(name, given).cpu()
+    if labels.shape != (count,):
+        raise InputError(f"{name} must be {count} integers, not of shape {tuple(labels.shape)}")
     inlier = labels >= 0
     numbered = labels.new_full((count,), OUTLIER, dtype=torch.int64)
     numbered[inlier] = torch.unique(labels[inlier], return_inverse=True)[1]

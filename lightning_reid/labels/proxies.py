@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lightning_reid.indices import checked_indices
+from lightning_reid.indices import checked_indices, whole_numbers
 
 OUTLIER = -1
 
@@ -26,21 +26,20 @@ def split_by_camera(
         camera by camera, without gaps; -1 stays -1.
 
     Raises:
-        ValueError: if the two differ in length, or are no integers.
+        ValueError: if the two differ in length, or are no integers that fit int64.
 
     Example:
         >>> split_by_camera([0, 0, 1, -1, 0], [2, 0, 1, 1, 2])
         array([ 1,  0,  2, -1,  1])
     """
-    labels, cameras = np.asarray(labels), np.asarray(cameras)
+    labels, cameras = (
+        whole_numbers(name, column).cpu().numpy()
+        for name, column in (("labels", labels), ("cameras", cameras))
+    )
     if labels.shape != cameras.shape or labels.ndim != 1:
         raise ValueError(
             "labels and cameras must be (N,), equally many, not of shapes "
             f"{labels.shape} and {cameras.shape}"
-        )
-    if len(labels) and not all(np.issubdtype(a.dtype, np.integer) for a in (labels, cameras)):
-        raise ValueError(
-            f"labels and cameras must be integers, not {labels.dtype}, {cameras.dtype}"
         )
     proxies = np.full(len(labels), OUTLIER, dtype=np.int64)
     inlier = labels != OUTLIER
@@ -57,7 +56,8 @@ def group_owner(groups: Tensor, values: Tensor) -> Tensor:
         values: one number an image, ``(N,)``, equal within a group (its cluster, its camera).
 
     Returns:
-        ``(G,)`` tensor of the type of ``values``.
+        ``(G,)`` tensor of the type of ``values``; int64 for unsigned types beyond uint8, of which
+        torch copies no parts.
 
     Raises:
         ValueError: if groups are not as many whole numbers as there are values.
@@ -68,6 +68,8 @@ def group_owner(groups: Tensor, values: Tensor) -> Tensor:
         tensor([5, 2])
     """
     (groups,) = checked_indices(len(values), groups=groups)
+    if values.dtype in (torch.uint16, torch.uint32, torch.uint64):
+        values = whole_numbers("values", values)
     member = groups >= 0
     num_groups = int(groups.max()) + 1 if member.any() else 0
     owner = torch.zeros(num_groups, dtype=values.dtype, device=values.device)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_reid.errors import require, require_one_of
+from lightning_reid.indices import whole_numbers
 from lightning_reid.labels.proxies import OUTLIER
 
 Pivot = Literal["last", "best"]
@@ -165,12 +166,12 @@ def self_paced_probability(epoch: int, num_epochs: int, schedule: Schedule = "co
 
 
 def _integers(name: str, given: Any) -> NDArray[np.int64]:
-    array = _array(given)
-    if array.ndim != 1 or (len(array) and array.dtype.kind not in "iu"):
-        raise ValueError(f"{name} must be integers (N,), not {array.dtype} of shape {array.shape}")
+    array: NDArray[np.int64] = whole_numbers(name, given).cpu().numpy()
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be integers (N,), not of shape {array.shape}")
     if array.min(initial=OUTLIER) < OUTLIER:
         raise ValueError(f"{name} must be at least -1, not {array.min()}")
-    return array.astype(np.int64)
+    return array
 
 
 def _array(given: Any) -> NDArray[Any]:

@@ -29,15 +29,19 @@ BASE = _choose()
 # what type checkers see is one of the two: they are the same
 if TYPE_CHECKING or BASE == "pytorch_lightning":
     import pytorch_lightning as pl
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning_fabric.utilities.distributed import DistributedSamplerWrapper
     from lightning_fabric.utilities.exceptions import MisconfigurationException
     from pytorch_lightning.callbacks import (
         BasePredictionWriter,
+        BatchSizeFinder,
         EarlyStopping,
+        LearningRateFinder,
         ModelCheckpoint,
         ProgressBar,
         RichProgressBar,
         StochasticWeightAveraging,
+        WeightAveraging,
     )
     from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
     from pytorch_lightning.loggers.csv_logs import ExperimentWriter
@@ -48,15 +52,19 @@ if TYPE_CHECKING or BASE == "pytorch_lightning":
     from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 else:
     import lightning.pytorch as pl
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning.fabric.utilities.distributed import DistributedSamplerWrapper
     from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch.callbacks import (
         BasePredictionWriter,
+        BatchSizeFinder,
         EarlyStopping,
+        LearningRateFinder,
         ModelCheckpoint,
         ProgressBar,
         RichProgressBar,
         StochasticWeightAveraging,
+        WeightAveraging,
     )
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
     from lightning.pytorch.loggers.csv_logs import ExperimentWriter
@@ -69,21 +77,25 @@ else:
 __all__ = [
     "BASE",
     "BasePredictionWriter",
+    "BatchSizeFinder",
     "CSVLogger",
     "CheckpointIO",
     "DistributedSamplerWrapper",
     "EarlyStopping",
     "ExperimentWriter",
     "FitLoop",
+    "LearningRateFinder",
     "MisconfigurationException",
     "ModelCheckpoint",
     "OptimizerLRSchedulerConfig",
     "ProgressBar",
     "RichProgressBar",
+    "SLURMEnvironment",
     "StochasticWeightAveraging",
     "TensorBoardLogger",
     "TorchCheckpointIO",
     "WandbLogger",
+    "WeightAveraging",
     "isolate_rng",
     "pl",
     "rank_zero_info",

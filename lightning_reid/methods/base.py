@@ -6,10 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from lightning_reid.callbacks import PseudoLabelCallback
 from lightning_reid.clustering.clusterers import Clusterer
@@ -17,18 +18,37 @@ from lightning_reid.datamodules.base import Supervision
 from lightning_reid.errors import InputError, refuse_unknown, require, require_one_of
 from lightning_reid.labels import PseudoLabels
 from lightning_reid.lightning import OptimizerLRSchedulerConfig, pl, rank_zero_info
+from lightning_reid.methods.loading import load_method
 from lightning_reid.metrics import Evaluation, RetrievalMetrics
 from lightning_reid.models import EmbeddingNetwork, divide_batch
-from lightning_reid.models.trained import NETWORK
+from lightning_reid.models.checkpoint_content import method_of, network_weights
+from lightning_reid.models.positions import adaptable_names
+from lightning_reid.models.precision import at_least_float32
+from lightning_reid.models.tensor_names import UnwrappedNames, unwrapped
 
 Batch = dict[str, Tensor]
+
+# Training in 16-true is not among them: Adam divides by what float16 rounds to zero.
+_PRECISIONS = ("32-true", "64-true", "bf16-true", "bf16-mixed", "16-mixed")
+_SHARDING = (
+    pl.strategies.FSDPStrategy,
+    pl.strategies.DeepSpeedStrategy,
+    pl.strategies.ModelParallelStrategy,
+)
 
 _SET_GROUP = (
     ". Its running statistics are those of the first; set samples_per_bn_group to change that"
 )
 
 
-class ReIDModule(pl.LightningModule, ABC):
+if TYPE_CHECKING:
+    _restricted_classmethod = classmethod
+else:
+    # Lightning's refuses to be called on an instance, which would stay as it is
+    _restricted_classmethod = type(vars(pl.LightningModule)["load_from_checkpoint"])
+
+
+class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
     """Base of all methods: embeds images, evaluates them, and keeps labels through checkpoints.
 
     A method adds :meth:`label`, :meth:`adopt` and ``training_step``.
@@ -52,6 +72,8 @@ class ReIDModule(pl.LightningModule, ABC):
         gamma: see ``milestones``.
         evaluation: what validation and test report; by default retrieval with the embeddings as
             they are and camera-normalised.
+        weights_size: Height and width in pixels of the images that ``weights`` were trained on;
+            needed only where the file of a vision transformer does not tell, which is an error.
         unknown: refused; the error names similar arguments.
 
     Attributes:
@@ -72,7 +94,6 @@ class ReIDModule(pl.LightningModule, ABC):
         ...     def label(self, features, cameras, epoch, known=None):
         ...         return cluster_images(KMeansClusterer(100), features, cameras)
         ...     def adopt(self, labels, features):
-        ...         self.labels = labels.to(self.device)
         ...         self.means = group_means(features, self.labels.hard)
         ...     def training_step(self, batch, batch_idx):
         ...         targets = self.labels.hard[batch["index"]]
@@ -100,6 +121,7 @@ class ReIDModule(pl.LightningModule, ABC):
         milestones: Sequence[int] = (20, 40),
         gamma: float = 0.1,
         evaluation: Evaluation | None = None,
+        weights_size: tuple[int, int] | None = None,
         **unknown: Any,
     ) -> None:
         refuse_unknown(type(self), unknown)
@@ -114,9 +136,16 @@ class ReIDModule(pl.LightningModule, ABC):
         # a module cannot be written to a checkpoint as a plain value
         self.save_hyperparameters(ignore=["backbone"] if isinstance(backbone, nn.Module) else [])
         # a checkpoint brings its own weights: loading it must not look for others
-        self.hparams["weights"] = None
+        self.hparams.update(weights=None, weights_size=None)
         self.network = EmbeddingNetwork(
-            backbone, weights, pooling, last_stride, dropout, neck, samples_per_bn_group
+            backbone,
+            weights,
+            pooling,
+            last_stride,
+            dropout,
+            neck,
+            samples_per_bn_group,
+            weights_size,
         )
         self.samples_per_bn_group = samples_per_bn_group
         self.optimizer = optimizer
@@ -128,6 +157,7 @@ class ReIDModule(pl.LightningModule, ABC):
         self.evaluation = self._keep_evaluation(evaluation or Evaluation())
         self.retrieval = RetrievalMetrics(**vars(self.evaluation))
         self.labels: PseudoLabels | None = None
+        self._given_labels: PseudoLabels | None = None
         self._clusterers: list[Clusterer] = []
         self._images: Tensor | None = None
         self._given: list[list[dict[str, Any]]] = []  # settings of the optimizers, by group
@@ -137,7 +167,56 @@ class ReIDModule(pl.LightningModule, ABC):
         embeddings: Tensor = self.network(images)
         return embeddings
 
-    forward = embed
+    def forward(self, images: Tensor) -> Tensor:
+        """Return :meth:`embed` of the images, which a subclass may override."""
+        return self.embed(images)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """Convert the network as asked; heads and whatever a method adds stay at least float32."""
+        if recurse:
+            for name, part in self.named_children():
+                part._apply(fn if name == "network" else at_least_float32(fn))  # type: ignore[no-untyped-call]
+        super()._apply(at_least_float32(fn), recurse=False)  # type: ignore[no-untyped-call]
+        return self
+
+    @_restricted_classmethod
+    def load_from_checkpoint(
+        cls,  # noqa: N805 - a class method by its decorator
+        checkpoint_path: str | Path | IO[bytes],
+        map_location: Any = None,
+        hparams_file: str | Path | None = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Make a method from a checkpoint; nothing in the file is executed.
+
+        The file decides about numbers, texts and settings of this library's own classes alone. A
+        backbone that was given as a module and a clusterer of another class are not made from it:
+        pass them, as in ``O2CAP.load_from_checkpoint(file, backbone=Mine(), clusterer=Other())``.
+
+        Args:
+            checkpoint_path: The file, the folder of a run, an address such as ``s3://...``, or an
+                open file.
+            map_location: Where tensors are put, as for ``torch.load``; by default where they were
+                saved, or on the CPU if there is no accelerator.
+            hparams_file: A YAML file with the arguments that the method was made with; by default
+                those in the checkpoint.
+            strict: Whether names must match; by default ``strict_loading`` of the method.
+            weights_only: False allows any object in the file and is for trusted files alone.
+            kwargs: Arguments that replace those in the checkpoint.
+
+        Returns:
+            The method; of an abstract class such as ``ReIDModule`` the one that wrote the file, if
+            it is one of this library's.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            InputError: The file is not a checkpoint of this class, or holds what is not made.
+        """
+        return load_method(
+            cls, checkpoint_path, kwargs, map_location, hparams_file, strict, weights_only
+        )
 
     def labels_due(self, epoch: int, interval: int) -> bool:
         """Whether an epoch wants labels of its own; ``interval`` is the callback's."""
@@ -161,9 +240,23 @@ class ReIDModule(pl.LightningModule, ABC):
             known: ``(N,)``, what the method's supervision lets it know; None if that is nothing.
         """
 
-    @abstractmethod
+    def set_labels(self, labels: PseudoLabels) -> None:
+        """Take the labels in use, whenever they are made or restored from a checkpoint.
+
+        Args:
+            labels: Labels of all training images, on any device.
+        """
+        self.labels, self._given_labels = labels.to(self.device), labels
+
     def adopt(self, labels: PseudoLabels, features: Tensor) -> None:
-        """Train with these labels from now on; ``features`` as for :meth:`label`."""
+        """Derive from new labels what training needs beside them, such as a memory.
+
+        Args:
+            labels: Labels of all training images; they become those in use.
+            features: Embeddings that they were made from, ``(N, D)`` unit rows.
+        """
+        if labels is not self._given_labels:  # the callback gave them before
+            self.set_labels(labels)
 
     def advice(self, mostly_outliers: bool) -> str:
         """What to change where a labelling found too few clusters."""
@@ -182,9 +275,10 @@ class ReIDModule(pl.LightningModule, ABC):
         """Take the data set's protocol of evaluation; check what ``fit`` needs.
 
         Raises:
-            InputError: if the data module lacks something, or the groups of batch norm fit neither
-                the batch nor the Trainer.
+            InputError: if the data module lacks something, the groups of batch norm fit neither
+                the batch nor the Trainer, or the Trainer's precision or strategy is not supported.
         """
+        self._require_supported(stage)
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
         protocol = self.evaluation.protocol or getattr(datamodule, "protocol", None)
         self.retrieval.evaluation = replace(self.evaluation, protocol=protocol)
@@ -215,6 +309,21 @@ class ReIDModule(pl.LightningModule, ABC):
             datamodule.training_labels(self.supervision)
         if (batch_size := getattr(datamodule, "batch_size", None)) is not None:
             self._batch_norm_images(batch_size, trainer)
+
+    def _require_supported(self, stage: str) -> None:
+        """Raise an InputError if a precision or strategy of the Trainer does not work here."""
+        strategy = self.trainer.strategy
+        if isinstance(strategy, _SHARDING):
+            raise InputError(
+                f"strategy {type(strategy).__name__} splits the network over devices, which is not "
+                "supported: choose ddp, where each device holds all of it"
+            )
+        precision = self.trainer.precision
+        if precision not in _PRECISIONS and (precision != "16-true" or stage == "fit"):
+            raise InputError(
+                f"precision {precision} is not supported{' for training' * (stage == 'fit')}: "
+                f"choose one of {', '.join(_PRECISIONS)}"
+            )
 
     def _tell_batch_norm(self, batch_size: int | None) -> None:
         """Say how many images batch norm will see, which decides about results."""
@@ -332,24 +441,20 @@ class ReIDModule(pl.LightningModule, ABC):
         self.retrieval.reset()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the method's name, its labels and its :meth:`training_state`."""
+        """Add the method's name and its :meth:`training_state`; the callback keeps the labels."""
         checkpoint["lightning_reid"] = {
             "method": type(self).__name__,
-            "labels": self.labels.state_dict() if self.labels else None,
             "state": self.training_state(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore labels and training state.
+        """Restore the training state.
 
         Raises:
             InputError: if the checkpoint was not written by this method.
         """
         self.require_own(checkpoint)
-        saved = checkpoint["lightning_reid"]
-        if saved["labels"] is not None:
-            self.labels = PseudoLabels.from_state_dict(saved["labels"])
-            self.load_training_state(saved["state"])
+        self.load_training_state(checkpoint["lightning_reid"]["state"])
 
     def require_own(self, checkpoint: dict[str, Any], name: str = "the checkpoint") -> None:
         """Raise an InputError unless this method wrote the checkpoint, of a network like this.
@@ -358,30 +463,28 @@ class ReIDModule(pl.LightningModule, ABC):
             checkpoint: what was read.
             name: what to call it.
         """
-        saved = checkpoint.get("lightning_reid")
-        if not saved:
-            raise InputError(
-                f"{name} was not written by a run of lightning_reid: give the "
-                "checkpoints/last.ckpt of one, or start from its weights with "
-                "--model.weights=<file>"
-            )
-        method = saved["method"]
+        method = method_of(checkpoint, name)
         if method != type(self).__name__:
             raise InputError(
                 f"{name} was written by {method}, the model is {type(self).__name__}; "
                 f"choose --model={method} or start from its backbone with --model.weights=<file>"
             )
-        weights = checkpoint.get("state_dict", {})
-        theirs = {
-            k.removeprefix(NETWORK): v.shape for k, v in weights.items() if k.startswith(NETWORK)
-        }
-        if theirs and theirs != {k: v.shape for k, v in self.network.state_dict().items()}:
-            told = [
-                s.get("backbone") for s in (checkpoint.get("hyper_parameters", {}), self.hparams)
-            ]
+        weights = network_weights(checkpoint.get("state_dict", {}))
+        network = unwrapped(self.network)
+        adapted = adaptable_names(network)
+        theirs, own = (
+            {k: v.shape for k, v in state.items() if k not in adapted}
+            for state in (weights, network.state_dict())
+        )
+        if theirs and theirs != own:
+            saved, given = (
+                s.get("backbone", "given as a module")
+                for s in (checkpoint.get("hyper_parameters", {}), self.hparams)
+            )
             raise InputError(
-                f"{name} holds another network (backbone {told[0]}) than the settings give "
-                f"(backbone {told[1]}): take its own, --config <its run folder>/config.yaml"
+                f"{name} holds another network (backbone {saved}) than the settings give "
+                f"(backbone {given}): take its own, --config <its run folder>/config.yaml, or "
+                "load_from_checkpoint(file, backbone=...) in Python"
             )
 
     def on_fit_start(self) -> None:
@@ -389,9 +492,13 @@ class ReIDModule(pl.LightningModule, ABC):
 
         Its optimizers are restored after this.
         """
+        for schedule in self._own_schedules():
+            for place, group in enumerate(schedule.optimizer.param_groups):
+                if group["initial_lr"] != self.learning_rate:  # LearningRateFinder found another
+                    schedule.base_lrs[place] = group["initial_lr"] = self.learning_rate
+                    group["lr"] = self.learning_rate * self.learning_rate_factor(0)
         self._given = [[_settings_of(g) for g in o.param_groups] for o in self.trainer.optimizers]
         if self.labels is not None:
-            self.labels = self.labels.to(self.device)
             self.load_training_state(self.training_state())
 
     def on_train_start(self) -> None:
@@ -403,11 +510,15 @@ class ReIDModule(pl.LightningModule, ABC):
         if self.trainer.ckpt_path is None:
             return
         for optimizer, given in zip(self.trainer.optimizers, self._given, strict=False):
-            for config in self.trainer.lr_scheduler_configs:
-                schedule: Any = config.scheduler
-                own = self.learning_rate_factor in getattr(schedule, "lr_lambdas", ())
-                if own and schedule.optimizer is optimizer:
+            for schedule in self._own_schedules():
+                if schedule.optimizer is optimizer:
                     self._put_settings(given, schedule)
+
+    def _own_schedules(self) -> list[Any]:
+        """Return the schedules of :meth:`configure_optimizers` that the Trainer uses."""
+        schedules: list[Any] = [config.scheduler for config in self.trainer.lr_scheduler_configs]
+        factor = self.learning_rate_factor
+        return [s for s in schedules if factor in getattr(s, "lr_lambdas", ())]
 
     def _put_settings(self, given: list[dict[str, Any]], schedule: Any) -> None:
         factor = self.learning_rate_factor(schedule.last_epoch)
@@ -455,11 +566,12 @@ class ReIDModule(pl.LightningModule, ABC):
         """Whether a checkpoint brings back what :meth:`adopt` made.
 
         So it is where a method has a :meth:`training_state` or :meth:`load_training_state` of its
-        own; otherwise a resumed run adopts its labels anew.
+        own, or nothing to adopt; otherwise a resumed run adopts its labels anew.
         """
         own, base = type(self), ReIDModule
         kept = own.training_state is not base.training_state
-        return kept or own.load_training_state is not base.load_training_state
+        kept |= own.load_training_state is not base.load_training_state
+        return kept or own.adopt is base.adopt
 
     def current_labels(self) -> PseudoLabels:
         """The labels in use.

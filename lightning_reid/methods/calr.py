@@ -249,7 +249,7 @@ class CALR(MemoryModule, HeadModule):
     def before_labels(self, epoch: int) -> None:
         """Begin every camera, and stage 2, from the first weights."""
         if epoch and self.phase(epoch)[1] == 0 and self.source is not None:
-            self.source.restore(self.network, self.trainer.optimizers)
+            self.source.restore(self.network, self.trainer)
             if self.phase(epoch)[0] is None:
                 self._begin_stage_2()
 
@@ -330,7 +330,7 @@ class CALR(MemoryModule, HeadModule):
                 f"{len(self.local_cameras)} cameras{small}, stage 2 the rest"
             )
 
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss over clusters and, at the start of stage 2, the discriminator's."""
         embeddings, index, cameras = self.gather(
             self.embed(batch["image"]), batch["index"], batch["camera"]
@@ -346,7 +346,8 @@ class CALR(MemoryModule, HeadModule):
             with same_random_numbers(self.device, self.seed, self.current_epoch, batch_idx):
                 loss = self._align(loss, embeddings, cameras)
         self.log("train/loss", loss, prog_bar=True)
-        return {"loss": loss, "embeddings": embeddings, "targets": targets}
+        self.move_memory(embeddings, targets)
+        return loss
 
     def training_state(self) -> dict[str, Any]:
         """Memory, local labels, how far stage 1 is, the first weights while they are needed."""

@@ -52,7 +52,7 @@ class CAP(ProxyMemoryModule):
         self.inter_camera_epoch = inter_camera_epoch
         self.inter_camera_weight = inter_camera_weight
 
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss within cameras and, from its epoch on, the one across them."""
         embeddings, index, cameras = self.gather(
             self.embed(batch["image"]), batch["index"], batch["camera"]
@@ -84,4 +84,5 @@ class CAP(ProxyMemoryModule):
                 self.log("train/loss_inter", inter)
                 loss = loss + self.inter_camera_weight * inter
         self.log("train/loss", loss, prog_bar=True)
-        return {"loss": loss, "embeddings": embeddings, "targets": own_proxies}
+        self.move_memory(embeddings, own_proxies)
+        return loss

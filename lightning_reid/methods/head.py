@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_reid.distributed import seed_of
+from lightning_reid.distributed import seed_of, seeded
 from lightning_reid.errors import InputError
 from lightning_reid.methods.base import ReIDModule
 
@@ -61,7 +61,7 @@ class HeadModule(ReIDModule):
         checkpoint["lightning_reid"]["head_size"] = self.head_size
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore labels and training state; make the head if there is none.
+        """Restore the training state; make the head if there is none.
 
         Raises:
             InputError: if the checkpoint was written by another method or for other data.
@@ -83,9 +83,10 @@ class HeadModule(ReIDModule):
         self.head = self.new_head(seed).to(self.device) if size else None
 
     def new_head(self, seed: int) -> nn.Module:
-        """A head of the present size with weights that follow from a seed."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        """Make a head of the present size, on the CPU, with weights that follow from a seed."""
+        cpu = torch.device("cpu")
+        # a Trainer's device is the default one where it asks for layers
+        with cpu, seeded(cpu, seed):
             return self.make_head(self.head_size)
 
 

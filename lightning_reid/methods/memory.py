@@ -11,14 +11,13 @@ from lightning_reid.distributed import follow_first_rank
 from lightning_reid.errors import InputError, require, require_positive
 from lightning_reid.labels import PseudoLabels, group_means
 from lightning_reid.losses import update_memory
-from lightning_reid.methods.base import Batch, ReIDModule
+from lightning_reid.methods.base import ReIDModule
 
 
 class MemoryModule(ReIDModule):
     """Base of methods that hold one representative per group (cluster or proxy).
 
-    ``training_step`` returns, beside the loss, the ``"embeddings"`` of the batch of all ranks and
-    the ``"targets"``, the row of the memory that each of them moves.
+    ``training_step`` ends with :meth:`move_memory`.
 
     Args:
         temperature: of the losses.
@@ -62,13 +61,9 @@ class MemoryModule(ReIDModule):
             )
         return targets
 
-    def take_labels(self, labels: PseudoLabels) -> None:
-        """Keep labels, on the network's device, and what follows from them."""
-        self.labels = labels.to(self.device)
-
     def adopt(self, labels: PseudoLabels, features: Tensor) -> None:
-        """Start the memory anew from the mean feature of every group."""
-        self.take_labels(labels)
+        """Restart the memory from the mean feature of every group."""
+        super().adopt(labels, features)
         self.memory = group_means(features.to(self.device), self.groups())
         # a GPU adds in any order: ranks would differ in the last bits, and the more the longer
         follow_first_rank(self._trainer, [self.memory])
@@ -80,11 +75,16 @@ class MemoryModule(ReIDModule):
     def load_training_state(self, state: dict[str, Any]) -> None:
         """Take back the memory, on the network's device."""
         super().load_training_state(state)
-        self.take_labels(self.current_labels())
         self.memory = state["memory"].to(self.device)
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Move the memory, after the losses have seen it as it stood."""
-        self.memory = update_memory(
-            self.memory, outputs["embeddings"], outputs["targets"], self.momentum, self.hardest
-        )
+    @torch.no_grad()
+    def move_memory(self, embeddings: Tensor, targets: Tensor) -> None:
+        """Move the memory by a batch, once its losses have seen the memory as it was.
+
+        Called at the end of ``training_step``, as callbacks may save a checkpoint right after it.
+
+        Args:
+            embeddings: The batch of all ranks, ``(B, D)`` unit rows.
+            targets: The row of the memory that each of them moves, ``(B,)`` int64.
+        """
+        self.memory = update_memory(self.memory, embeddings, targets, self.momentum, self.hardest)

@@ -65,7 +65,7 @@ class O2CAP(ProxyMemoryModule):
         self.num_positives = num_positives
         self.balance = balance
 
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Both losses on the batch of all ranks."""
         embeddings, index, cameras = self.gather(
             self.embed(batch["image"]), batch["index"], batch["camera"]
@@ -99,7 +99,8 @@ class O2CAP(ProxyMemoryModule):
         loss = self.offline_weight * offline + self.online_weight * online
         self.log_dict({"train/loss_offline": offline, "train/loss_online": online})
         self.log("train/loss", loss, prog_bar=True)
-        return {"loss": loss, "embeddings": embeddings, "targets": own_proxies}
+        self.move_memory(embeddings, own_proxies)
+        return loss
 
     def _scores(
         self, embeddings: Tensor, own_proxies: Tensor, cameras: Tensor, similarity: Tensor

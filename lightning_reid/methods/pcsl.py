@@ -173,10 +173,10 @@ class PCSL(HeadModule):
         }
         return replace(labels, soft=_tensor(soft[persons.numpy()]), statistics=statistics)
 
-    def adopt(self, labels: PseudoLabels, features: Tensor) -> None:
-        """Keep the labels, and the soft label of every person as a row of a table."""
-        self.labels = labels.to(self.device)
-        persons = self.labels.hard
+    def set_labels(self, labels: PseudoLabels) -> None:
+        """Take the labels in use, and the soft label of every person as a row of a table."""
+        super().set_labels(labels)
+        persons = self.current_labels().hard
         if labels.proxy_cameras is None:
             raise ValueError("labels without proxy_cameras; make them with from_clusters")
         self.person_cameras = labels.proxy_cameras.to(self.device)
@@ -186,11 +186,6 @@ class PCSL(HeadModule):
         an_image = group_owner(persons, torch.arange(len(persons), device=self.device))
         table = soft_label_table(_array(labels.soft, an_image.cpu()))
         self.soft_columns, self.soft_weights = (column.to(self.device) for column in table)
-
-    def load_training_state(self, state: dict[str, Any]) -> None:
-        """The labels tell everything."""
-        labels = self.current_labels()
-        self.adopt(labels, torch.empty(0))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The losses within cameras and, from ``soft_epoch`` on, those across."""

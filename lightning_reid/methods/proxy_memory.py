@@ -64,9 +64,9 @@ class ProxyMemoryModule(MemoryModule):
             raise ValueError("labels without proxies; make them with PseudoLabels.from_clusters")
         return proxies
 
-    def take_labels(self, labels: PseudoLabels) -> None:
-        """Keep labels, and whose the proxies are."""
-        super().take_labels(labels)
+    def set_labels(self, labels: PseudoLabels) -> None:
+        """Take the labels in use, and find the cluster and camera of every proxy."""
+        super().set_labels(labels)
         current = self.current_labels()
         self.proxy_clusters = group_owner(self.groups(), current.hard)
         if current.proxy_cameras is None:

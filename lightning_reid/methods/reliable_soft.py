@@ -207,10 +207,6 @@ class ReliableSoftLabels(HeadModule):
             return super().advice(mostly_outliers)
         return "lower threshold" if mostly_outliers else "raise num_clusters or lower threshold"
 
-    def adopt(self, labels: PseudoLabels, features: Tensor) -> None:
-        """Keep the labels."""
-        self.labels = labels.to(self.device)
-
     def on_train_epoch_start(self) -> None:
         """Begin a round."""
         round_, epoch = divmod(self.current_epoch, self.epochs_per_round)
@@ -218,7 +214,7 @@ class ReliableSoftLabels(HeadModule):
             return
         # not before: the network that ends a run is the trained one
         if self.source is not None:
-            self.source.restore(self.network, self.trainer.optimizers)
+            self.source.restore(self.network, self.trainer)
         self._draw_weights(self.current_head(), round_)
 
     def learning_rate_factor(self, epoch: int) -> float:
@@ -251,7 +247,8 @@ class ReliableSoftLabels(HeadModule):
     def _draw_weights(self, head: nn.Linear, round_: int) -> None:
         """Small normal weights, as in PUL: the same for the same seed and round."""
         generator = torch.Generator().manual_seed(_ROUNDS * self.seed + round_)
-        drawn = torch.randn(head.weight.shape, generator=generator) * _FIRST_SPREAD
+        # on the CPU, also where the Trainer's device is the default one
+        drawn = torch.randn(head.weight.shape, generator=generator, device="cpu") * _FIRST_SPREAD
         with torch.no_grad():
             head.weight.copy_(drawn)
             head.bias.zero_()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from lightning_reid.distributed import first_rank_only
-from lightning_reid.lightning import pl
+from lightning_reid.lightning import WeightAveraging, pl
+from lightning_reid.models.tensor_names import unwrapped
 
 
 class SourceWeights:
@@ -28,14 +26,26 @@ class SourceWeights:
 
         Every rank must call this. The weights are those of the first, as DDP will make them.
         """
-        state = module.state_dict()
+        state = unwrapped(module).state_dict()
         return first_rank_only(
             trainer, lambda: cls({k: v.detach().to("cpu", copy=True) for k, v in state.items()})
         )
 
     @torch.no_grad()
-    def restore(self, module: nn.Module, optimizers: Iterable[Optimizer]) -> None:
-        """Give a module the weights back, in place, and let its optimizers forget what they saw."""
-        module.load_state_dict(self.weights)
-        for optimizer in optimizers:
+    def restore(self, module: nn.Module, trainer: pl.Trainer) -> None:
+        """Restart a module from the weights, in place.
+
+        Optimizers forget their moments, and averages of weights (``WeightAveraging``) begin anew.
+
+        Args:
+            module: What the weights were taken of, a part of the module that is trained.
+            trainer: Trains it.
+        """
+        unwrapped(module).load_state_dict(self.weights)
+        for optimizer in trainer.optimizers:
             optimizer.state.clear()
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            average = getattr(callback, "_average_model", None)
+            if isinstance(callback, WeightAveraging) and average is not None:
+                average.n_averaged.zero_()
+                average.module.load_state_dict(trainer.lightning_module.state_dict())

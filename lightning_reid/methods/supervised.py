@@ -76,13 +76,6 @@ class Supervised(HeadModule):
             raise InputError("Supervised needs the identities of the training images")
         return PseudoLabels(known)
 
-    def adopt(self, labels: PseudoLabels, features: Tensor) -> None:
-        """Keep the identities."""
-        self.labels = labels.to(self.device)
-
-    def load_training_state(self, state: dict[str, Any]) -> None:
-        """The labels are all there is."""
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Both losses on the batch of all ranks."""
         pooled = self.network.features(batch["image"])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from lightning_reid.errors import InputError
+from lightning_reid.indices import whole_numbers
 
 Sides: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 """Embeddings, identities and cameras, of queries and gallery each: as all functions take them."""
@@ -20,10 +21,11 @@ class Collected:
 
     Attributes:
         embeddings: ``(N, D)``.
-        identities: ``(N,)``.
-        cameras: ``(N,)``.
+        identities: ``(N,)`` int64, -1 where unknown.
+        cameras: ``(N,)`` int64.
         is_query: ``(N,)`` bool; the others are gallery.
-        index: ``(N,)``, position in the evaluation set, each once.
+        index: ``(N,)`` int64, position in the evaluation set, each once; where ``update`` was given
+            none, the position among all updates.
 
     Example:
         >>> rows, columns = torch.eye(3), torch.tensor([[4, 4, 5], [0, 1, 1], [7, 8, 9]])
@@ -55,24 +57,6 @@ class Collected:
             self.cameras[gallery],
         )
 
-    def require_columns(self) -> None:
-        """Raise an InputError unless shapes and types are as said above."""
-        columns = vars(self)
-        for name, column in columns.items():
-            if not isinstance(column, Tensor):
-                raise InputError(f"{name} must be a tensor, not {type(column).__name__}")
-        if len({len(column) for column in columns.values() if column.ndim}) != 1:
-            lengths = {name: tuple(column.shape) for name, column in columns.items()}
-            raise InputError(f"arguments differ in length: {lengths}")
-        for name, (ndim, kind) in _COLUMNS.items():
-            column = columns[name]
-            if column.ndim != ndim or _kind(column) != kind:
-                shape = "(B, D)" if ndim == 2 else "(B,)"
-                raise InputError(
-                    f"{name} must be {kind} of shape {shape}, not {_kind(column)} "
-                    f"({column.dtype}) of shape {tuple(column.shape)}"
-                )
-
 
 _COLUMNS = {
     "embeddings": (2, "floating point"),
@@ -83,9 +67,40 @@ _COLUMNS = {
 }
 
 
+def checked_columns(**columns: Any) -> dict[str, Tensor]:
+    """Check the columns of a batch, and give those of integers as int64.
+
+    Args:
+        columns: by the names of the attributes of :class:`Collected`, ``(B, D)`` and ``(B,)``.
+
+    Raises:
+        InputError: unless shapes and types are as said there, and integers fit int64.
+    """
+    for name, column in columns.items():
+        if not isinstance(column, Tensor):
+            raise InputError(f"{name} must be a tensor, not {type(column).__name__}")
+    if len({len(column) for column in columns.values() if column.ndim}) != 1:
+        lengths = {name: tuple(column.shape) for name, column in columns.items()}
+        raise InputError(f"arguments differ in length: {lengths}")
+    for name, column in columns.items():
+        ndim, kind = _COLUMNS[name]
+        if column.ndim != ndim or _kind(column) != kind:
+            shape = "(B, D)" if ndim == 2 else "(B,)"
+            raise InputError(
+                f"{name} must be {kind} of shape {shape}, not {_kind(column)} "
+                f"({column.dtype}) of shape {tuple(column.shape)}"
+            )
+    return {
+        name: whole_numbers(name, column) if _COLUMNS[name][1] == "integers" else column.detach()
+        for name, column in columns.items()
+    }
+
+
 def _kind(column: Tensor) -> str:
     if column.is_floating_point():
         return "floating point"
+    if column.is_complex():
+        return "complex"
     return "bool" if column.dtype == torch.bool else "integers"
 
 

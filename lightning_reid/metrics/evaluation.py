@@ -9,7 +9,8 @@ from typing import Any
 from lightning_reid.errors import require, require_one_of
 from lightning_reid.metrics.functional.expansion import Expansion
 from lightning_reid.metrics.functional.reranking import Reranking
-from lightning_reid.metrics.functional.retrieval import PROTOCOLS, ProtocolName
+from lightning_reid.metrics.functional.retrieval import PROTOCOLS, ProtocolName, checked_ranks
+from lightning_reid.metrics.functional.verification import checked_rates
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,14 @@ class Evaluation:
     verification: bool | Sequence[float] = False
 
     def __post_init__(self) -> None:
-        require("the smallest rank", min(self.ranks, default=1), 1)
+        checked_ranks(self.ranks)
         require("confidence", self.confidence or 0, 0, 1)
         if self.protocol is not None:
             require_one_of("protocol", self.protocol, PROTOCOLS)
-        for rate in self.false_alarm_rates:
-            require("a rate of open_set", rate, 0, 1)
-        for rate in self.false_positive_rates:
-            require("a rate of verification", rate, 0, 1)
+        for name in ("open_set", "verification"):
+            rates = getattr(self, name)
+            if not isinstance(rates, bool):
+                checked_rates(name, rates)
 
     @property
     def false_alarm_rates(self) -> tuple[float, ...]:

@@ -12,28 +12,36 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 from torchmetrics import Metric
-from torchmetrics.utilities import rank_zero_warn
 
 from lightning_reid.clustering.normalization import camera_normalize
 from lightning_reid.errors import InputError
-from lightning_reid.metrics.collected import Collected
+from lightning_reid.metrics.collected import Collected, checked_columns
 from lightning_reid.metrics.evaluation import Evaluation
 from lightning_reid.metrics.functional.expansion import Expansion, expand_queries
-from lightning_reid.metrics.functional.images import Images
+from lightning_reid.metrics.functional.images import Images, require_identities
 from lightning_reid.metrics.functional.reranking import Reranking
 from lightning_reid.metrics.functional.retrieval import ProtocolName, distances_between
+from lightning_reid.metrics.functional.undefined import (
+    warn_of_open_set,
+    warn_of_verification,
+    warn_without_match,
+)
 from lightning_reid.metrics.numbers import ranking_numbers
 from lightning_reid.metrics.share import Share
 
 _PIECE_ELEMENTS = 1 << 24  # 64 MiB of float32
+_NO_INDEX = torch.iinfo(torch.int64).min  # of rows that came without an index
+_ROUNDING = 0.05  # of a row's length: embeddings of one image in two batches of bfloat16
+_BLOCK_ROWS = 4096  # repeated embeddings compared at a time
 
 
 class RetrievalMetrics(Metric):
     """The class twin of :func:`~lightning_reid.metrics.retrieval_metrics`.
 
     Keeps the embeddings, once, and never a distance matrix. Images that were seen twice (a sampler
-    that pads) count once. Where processes have been synchronised, each scores its share of the
-    queries; the numbers do not depend on how many there are. Each must have seen an image.
+    that pads) count once if ``update`` is told their ``index``. Where processes have been
+    synchronised, each scores its share of the queries; the numbers do not depend on how many there
+    are. Each must have seen an image.
 
     Args:
         ranks: as for :class:`~lightning_reid.metrics.Evaluation`, which tells what is reported; so
@@ -51,15 +59,16 @@ class RetrievalMetrics(Metric):
     Raises:
         InputError: if a setting is out of its range; in ``update``, if the arguments differ in
             length, are not of the type that they should be, or embeddings have another dimension
-            than those before; in ``compute``, if nothing was added, or an embedding is NaN or
-            infinite.
+            than those before; in ``compute``, if nothing was added, an embedding is NaN or
+            infinite, an identity is below -1, rows with the same index differ, or some updates
+            came with an index and some without.
 
     Example:
         >>> metric = RetrievalMetrics(ranks=[1])
         >>> rows = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
         >>> people, cameras = torch.tensor([4, 4, 5]), torch.tensor([0, 1, 1])
         >>> is_query = torch.tensor([True, False, False])
-        >>> metric.update(rows, people, cameras, is_query, index=torch.arange(3))
+        >>> metric.update(rows, people, cameras, is_query)
         >>> metric.compute()
         {'mAP': 1.0, 'mINP': 1.0, 'rank1': 1.0, 'num_valid_queries': 1.0}
     """
@@ -107,25 +116,33 @@ class RetrievalMetrics(Metric):
         identities: Tensor,
         cameras: Tensor,
         is_query: Tensor,
-        index: Tensor,
+        index: Tensor | None = None,
     ) -> None:
         """Add a batch.
 
         Args:
             embeddings: ``(B, D)`` of floating point; compared in float32, or float64 if they are.
-            identities: ``(B,)`` integers.
+            identities: ``(B,)`` integers from 0; -1 where unknown: such an image is no valid query,
+                and neither right nor wrong in the gallery.
             cameras: ``(B,)`` integers from 0.
             is_query: ``(B,)`` bool; the others are gallery.
-            index: ``(B,)`` integers, position in the evaluation set; tells repeated images.
+            index: ``(B,)`` integers, position in the evaluation set, so that an image counts once
+                that a sampler repeats to fill the last batch. None: every row counts. Give it in
+                every update or in none.
         """
-        Collected(embeddings, identities, cameras, is_query, index).require_columns()
+        columns = {
+            "embeddings": embeddings,
+            "identities": identities,
+            "cameras": cameras,
+            "is_query": is_query,
+        }
+        batch = checked_columns(**columns, **({} if index is None else {"index": index}))
+        batch.setdefault("index", torch.full_like(batch["identities"], _NO_INDEX))
         self._require_width(embeddings)
         precise = torch.promote_types(embeddings.dtype, torch.float32)
-        self.embeddings.append(embeddings.detach().to(precise))
-        self.identities.append(identities)
-        self.cameras.append(cameras)
-        self.is_query.append(is_query)
-        self.index.append(index)
+        batch["embeddings"] = batch["embeddings"].to(precise)
+        for name, column in batch.items():
+            getattr(self, name).append(column)
         self._join_batches()
 
     def _require_width(self, embeddings: Tensor) -> None:
@@ -154,7 +171,8 @@ class RetrievalMetrics(Metric):
         """What was seen so far by this process (by all of them, inside ``compute``).
 
         Raises:
-            InputError: if nothing was.
+            InputError: if nothing was, an identity is below -1, or the index does not tell the
+                rows apart (see the class).
         """
         if not len(self.index):
             raise InputError("no image has been added: call update before compute")
@@ -162,11 +180,23 @@ class RetrievalMetrics(Metric):
             state = getattr(self, field.name)
             # once synchronised, it is one tensor
             setattr(self, field.name, [state] if isinstance(state, Tensor) else _in_one(state))
-        index, where = self.index[0].sort(stable=True)
+        seen = Collected(*(getattr(self, field.name)[0] for field in fields(Collected)))
+        require_identities("identities", seen.identities)
+        everyone = torch.arange(len(seen.index), device=seen.index.device)
+        without = seen.index == _NO_INDEX
+        if without.all():
+            return replace(seen, index=everyone)
+        if without.any():
+            raise InputError(
+                f"{int(without.sum())} of {len(without)} rows came without an index: give index "
+                "in every update, or in none"
+            )
+        index, where = seen.index.sort(stable=True)
         first = torch.ones_like(index, dtype=torch.bool)
         first[1:] = index[1:] != index[:-1]
         kept = where[first]
-        if not torch.equal(kept, torch.arange(len(where), device=kept.device)):
+        _require_equal(seen, kept[first.cumsum(0) - 1][~first], where[~first])
+        if not torch.equal(kept, everyone):
             for field in fields(Collected):
                 state = getattr(self, field.name)
                 state[0] = state[0][kept]
@@ -175,12 +205,18 @@ class RetrievalMetrics(Metric):
     def compute(self) -> dict[str, float]:
         """All numbers, named as :func:`~lightning_reid.metrics.retrieval_metrics` names them.
 
-        With ``open_set``, warns if all queries are known, or none: its rates are NaN then.
+        Warns of the reason where numbers are NaN: no query has a match, or what ``open_set`` or
+        ``verification`` report has only one of the two kinds that it takes.
         """
         seen = self.collect()
         numbers = self._compare(seen)
+        if not numbers["num_valid_queries"]:
+            sides = seen.sides()
+            warn_without_match(Images(*sides[::2]), Images(*sides[1::2]))
         if self.evaluation.false_alarm_rates:
-            _tell_what_open_set_lacks(numbers)
+            warn_of_open_set(numbers)
+        if self.evaluation.false_positive_rates:
+            warn_of_verification(numbers)
         if self.evaluation.normalize_cameras:
             normalized = camera_normalize(seen.embeddings, seen.cameras)
             others = self._compare(replace(seen, embeddings=normalized))
@@ -211,17 +247,35 @@ class RetrievalMetrics(Metric):
         return ranking_numbers(query, gallery, distances, self.evaluation, share)
 
 
-def _tell_what_open_set_lacks(numbers: dict[str, float]) -> None:
-    if not numbers["num_unknown_queries"]:
-        rank_zero_warn(
-            "open_set: the gallery has a match for every query, so dir@... is NaN: it takes "
-            "queries whose identity is not in the gallery, too"
+def _require_equal(seen: Collected, one: Tensor, other: Tensor) -> None:
+    """Raise an InputError unless rows with the same index are the same image.
+
+    Args:
+        seen: all rows.
+        one: ``(R,)`` row numbers.
+        other: ``(R,)`` row numbers of the same index.
+    """
+
+    def differ(flags: Tensor, what: str) -> None:
+        if flags.any():
+            row, copy = int(one[flags][0]), int(other[flags][0])
+            raise InputError(
+                f"rows {row} and {copy} have the index {int(seen.index[row])} but differ in "
+                f"{what}. index is the position of an image in the evaluation set, by which rows "
+                "that a sampler repeats count once: give every image its own, or leave index out"
+            )
+
+    for name in ("identities", "cameras", "is_query"):
+        column = getattr(seen, name)
+        differ(column[one] != column[other], name)
+    for start in range(0, len(one), _BLOCK_ROWS):
+        rows, copies = (seen.embeddings[part[start : start + _BLOCK_ROWS]] for part in (one, other))
+        apart = torch.linalg.vector_norm(rows - copies, dim=1)
+        flags = torch.zeros_like(one, dtype=torch.bool)
+        flags[start : start + _BLOCK_ROWS] = apart > _ROUNDING * torch.linalg.vector_norm(
+            rows, dim=1
         )
-    elif not numbers["num_known_queries"]:
-        rank_zero_warn(
-            "open_set: the gallery has no match for any query, so dir@... is NaN: it takes "
-            "queries whose identity is in the gallery, too"
-        )
+        differ(flags, "embeddings")
 
 
 def _in_one(batches: list[Tensor]) -> list[Tensor]:

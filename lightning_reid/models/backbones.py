@@ -6,13 +6,13 @@ from typing import Literal
 
 from torch import nn
 
-from lightning_reid.errors import InputError
+from lightning_reid.errors import InputError, require_size
 from lightning_reid.models.dry_run import find_image_size
 from lightning_reid.models.interface import Backbone
 from lightning_reid.models.last_stride import remove_last_stride
 from lightning_reid.models.timm_trunks import TIMM_PREFIX, build_timm_trunk
 from lightning_reid.models.torchvision_trunks import build_torchvision_trunk
-from lightning_reid.models.weights import load_weights, pretraining_image_size
+from lightning_reid.models.weights import load_weights
 
 __all__ = ["Backbone", "build_backbone"]
 
@@ -20,7 +20,10 @@ _logger = logging.getLogger(__name__)
 
 
 def build_backbone(
-    backbone: str | nn.Module, weights: str | Path | None, last_stride: Literal[1, 2] = 1
+    backbone: str | nn.Module,
+    weights: str | Path | None,
+    last_stride: Literal[1, 2] = 1,
+    weights_size: tuple[int, int] | None = None,
 ) -> Backbone:
     """Build a backbone: a network without its classifier.
 
@@ -37,6 +40,8 @@ def build_backbone(
             height and width; 2 leaves them. Networks without such a layer (vit, swin) or that
             cannot run without it (maxvit, inception_v3) and modules of the user's are left as
             they are.
+        weights_size: Height and width in pixels of the images that ``weights`` were trained on;
+            needed only where a vision transformer's file does not tell, see `load_weights`.
 
     Returns:
         A module that maps images (B, 3, H, W) to features (B, C, h, w) or (B, C); its
@@ -46,8 +51,8 @@ def build_backbone(
         FileNotFoundError: The weights file is not there.
         MissingPackageError: timm or safetensors is needed and not installed.
         DownloadError: Published weights could not be downloaded.
-        InputError: Unknown backbone, unfit weights, a last stride other than 1 or 2, or a module
-            whose number of channels cannot be found.
+        InputError: Unknown backbone, unfit weights, an argument of another type, a last stride
+            other than 1 or 2, or a module whose number of channels cannot be found.
 
     Example:
         >>> images = torch.rand(1, 3, 64, 32)
@@ -60,30 +65,42 @@ def build_backbone(
     """
     if last_stride not in (1, 2):
         raise InputError(f"last_stride must be 1 or 2, not {last_stride}")
+    if not isinstance(backbone, str | nn.Module):
+        raise InputError(
+            "backbone must be a name such as 'resnet50' or a module that maps images to features, "
+            f"got {backbone!r}"
+        )
+    if not isinstance(weights, str | Path | None):
+        raise InputError(
+            "weights must be a file, the name of published weights such as 'DEFAULT', or None for "
+            f"random initialisation, got {weights!r}"
+        )
+    if weights_size is not None:
+        require_size(weights_size)
     if isinstance(backbone, nn.Module):
         trunk, name = backbone, type(backbone).__name__
     else:
-        trunk, name = _build_trunk(backbone, weights), backbone
+        trunk, name = _build_trunk(backbone), backbone
     if weights is not None:
-        load_weights(trunk, weights, name)
+        load_weights(trunk, weights, name, weights_size)
     if isinstance(backbone, nn.Module):
-        return Backbone(trunk, _num_features(trunk))
+        return _own_backbone(trunk)
     image_size, features = find_image_size(trunk)
     if last_stride == 1 and not remove_last_stride(trunk, image_size):
         _logger.info("%s has no last stride that could be set to 1", name)
-    return Backbone(trunk, features.shape[1])
+    return Backbone(trunk, features.shape[1], returns_maps=features.ndim == 4)
 
 
-def _build_trunk(name: str, weights: str | Path | None) -> nn.Module:
+def _build_trunk(name: str) -> nn.Module:
     if name.startswith(TIMM_PREFIX):
         return build_timm_trunk(name)
-    return build_torchvision_trunk(name, pretraining_image_size(weights, name))
+    return build_torchvision_trunk(name)
 
 
-def _num_features(network: nn.Module) -> int:
-    """What the user's module says about itself, else what it returns."""
+def _own_backbone(network: nn.Module) -> Backbone:
+    """Return a backbone of a module of the user's, which may declare its channels."""
     declared = getattr(network, "num_features", None)
     if isinstance(declared, int):
-        return declared
+        return Backbone(network, declared)
     _, features = find_image_size(network)
-    return features.shape[1]
+    return Backbone(network, features.shape[1], returns_maps=features.ndim == 4)

@@ -36,6 +36,20 @@ def dry_run(network: nn.Module, image_size: tuple[int, int]) -> Tensor:
             module.training = flag
 
 
+def refused_size(network: nn.Module, image_size: tuple[int, int]) -> Exception | None:
+    """Return why a network cannot take images of a size; None if it can.
+
+    Args:
+        network: Maps images (B, 3, H, W) to a tensor.
+        image_size: Height and width of the image in pixels.
+    """
+    try:
+        dry_run(network, image_size)
+    except Exception as error:  # the network may be anyone's
+        return error
+    return None
+
+
 def find_image_size(network: nn.Module) -> tuple[tuple[int, int], Tensor]:
     """Find an image size that a network accepts.
 

@@ -1,18 +1,22 @@
 """The network that turns person images into unit-length embeddings."""
 
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
+from typing_extensions import Self
 
+from lightning_reid.errors import InputError
 from lightning_reid.models.backbones import build_backbone
 from lightning_reid.models.batch_norm import group_batch_norms
-from lightning_reid.models.pooling import build_pool
+from lightning_reid.models.pooling import AveragePool, build_pool
+from lightning_reid.models.precision import at_least_float32
+from lightning_reid.models.tensor_names import UnwrappedNames
 
 
-class EmbeddingNetwork(nn.Module):
+class EmbeddingNetwork(UnwrappedNames):
     """Backbone, pooling, batch-norm neck, unit length.
 
     The neck (https://arxiv.org/abs/1903.07071) keeps its bias at zero, so that embeddings stay
@@ -21,12 +25,14 @@ class EmbeddingNetwork(nn.Module):
     Args:
         backbone: See `build_backbone`.
         weights: See `build_backbone`; None for random initialisation, which has to be asked for.
-        pooling: "avg" or "gem" for maps; networks that pool their tokens themselves ignore it.
+        pooling: "avg" or "gem" for maps; leave it out for networks that pool their tokens
+            themselves.
         last_stride: See `build_backbone`.
         dropout: Probability of zeroing a value of the embedding during training.
         neck: False leaves the batch norm out: embeddings are the pooled features.
         samples_per_bn_group: Images that batch norm sees in training, see `GroupBatchNorm`; None
             for the batch of a device, as usual.
+        weights_size: See `build_backbone`.
 
     Attributes:
         embedding_dim: Length of the embeddings, the number of channels of the backbone.
@@ -50,11 +56,14 @@ class EmbeddingNetwork(nn.Module):
         dropout: float = 0.0,
         neck: bool = True,
         samples_per_bn_group: int | None = None,
+        weights_size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         self.pool = build_pool(pooling)
         self.dropout = nn.Dropout(dropout)
-        self.backbone = build_backbone(backbone, weights, last_stride)
+        self.backbone = build_backbone(backbone, weights, last_stride, weights_size)
+        if self.backbone.returns_maps is False:
+            self._require_no_pooling()
         self.embedding_dim = self.backbone.num_features
         self.neck: nn.Module = nn.Identity()
         if neck:
@@ -66,10 +75,29 @@ class EmbeddingNetwork(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to pooled features before the neck, (B, D), at least float32."""
+        if images.is_floating_point():
+            images = images.to(next(self.backbone.parameters(), images).dtype)
         features = self.backbone(images.contiguous(memory_format=torch.channels_last))
         if features.ndim == 4:
             features = self.pool(features)
+        else:
+            self._require_no_pooling()
         return cast(Tensor, features.to(torch.promote_types(features.dtype, torch.float32)))
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """Convert the backbone as asked; all behind it stays at least float32."""
+        if recurse:
+            for name, part in self.named_children():
+                part._apply(fn if name == "backbone" else at_least_float32(fn))  # type: ignore[no-untyped-call]
+        super()._apply(at_least_float32(fn), recurse=False)  # type: ignore[no-untyped-call]
+        return self
+
+    def _require_no_pooling(self) -> None:
+        if not isinstance(self.pool, AveragePool):
+            raise InputError(
+                "pooling='gem' needs a backbone that returns feature maps, and this one pools its "
+                "tokens itself: leave pooling out"
+            )
 
     def project(self, features: Tensor) -> Tensor:
         """Map pooled features (B, D) through neck and dropout to what classifiers take, (B, D)."""

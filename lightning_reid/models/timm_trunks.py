@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from lightning_reid.errors import DownloadError, InputError, MissingPackageError
 from lightning_reid.models.dry_run import dry_run, find_image_size
+from lightning_reid.models.positions import adapt_on_load
 from lightning_reid.models.torchvision_trunks import suggestion
 
 TIMM_PREFIX = "timm/"
@@ -33,6 +34,9 @@ def build_timm_trunk(name: str) -> nn.Module:
     model = _create(name, num_classes=0)
     if _returns_maps(model):
         model.reset_classifier(0, "")
+    positions = getattr(model, "pos_embed", None)
+    if getattr(model, "dynamic_img_size", False) and getattr(positions, "ndim", 0) == 3:
+        adapt_on_load(model, "pos_embed", "patch_embed.grid_size")
     return model  # type: ignore[no-any-return]
 
 

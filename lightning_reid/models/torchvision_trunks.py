@@ -1,8 +1,10 @@
 """torchvision's classification networks without their classifiers."""
 
 import difflib
+import re
 from collections import OrderedDict
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import torchvision
@@ -48,15 +50,13 @@ def torchvision_names() -> list[str]:
     return sorted([*torchvision.models.list_models(module=torchvision.models), *IBN_RESNETS])
 
 
-def build_torchvision_trunk(name: str, image_size: int | None = None) -> nn.Module:
+def build_torchvision_trunk(name: str) -> nn.Module:
     """Build a torchvision network, randomly initialised, without its classifier.
 
     The tensors have torchvision's names.
 
     Args:
         name: A torchvision name such as "resnet50", or an IBN variant such as "resnet50_ibn_a".
-        image_size: Side in pixels of the square images that a vision transformer's position
-            embedding is made for; None for torchvision's default. Other networks have none.
 
     Returns:
         Maps images (B, 3, H, W) to a feature map (B, C, h, w); a vision transformer to (B, C).
@@ -66,16 +66,15 @@ def build_torchvision_trunk(name: str, image_size: int | None = None) -> nn.Modu
     """
     names = torchvision_names()
     if name not in names:
+        guess = f" (did you mean 'timm/{name}'?)" if _is_in_timm(name) else suggestion(name, names)
         raise InputError(
-            f"unknown backbone '{name}'{suggestion(name, names)}; use a name of "
-            "torchvision.models, 'timm/<name>' for a timm model, or give a module"
+            f"unknown backbone '{name}'{guess}; use a name of "
+            "torchvision.models, 'timm/<name>' for a timm model, or give a module" + _as_class(name)
         )
     if name in IBN_RESNETS:
         return _cut(build_ibn_resnet(name), "resnet")
     family = name.split("_")[0].rstrip("0123456789")
     arguments = _ARGUMENTS.get(family, {})
-    if family == "vit":
-        arguments = {} if image_size is None else {"image_size": image_size}
     network = torchvision.models.get_model(name, weights=None, **arguments)
     if isinstance(network, torchvision.models.VisionTransformer):
         return VisionTransformerTrunk(network)
@@ -84,8 +83,23 @@ def build_torchvision_trunk(name: str, image_size: int | None = None) -> nn.Modu
 
 def suggestion(name: str, names: list[str]) -> str:
     """A question that offers the names closest to a misspelt one; empty if none is close."""
-    close = difflib.get_close_matches(name, names, n=3)
+    close = difflib.get_close_matches(name.lower(), names, n=3)
     return f" (did you mean {' or '.join(repr(each) for each in close)}?)" if close else ""
+
+
+def _is_in_timm(name: str) -> bool:
+    if find_spec("timm") is None:
+        return False
+    import timm
+
+    return bool(timm.is_model(name))
+
+
+def _as_class(name: str) -> str:
+    """Return how to name a class of the user's on the command line, if that was tried."""
+    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", name):
+        return ""
+    return f""", on the command line as --model.backbone '{{"class_path": "{name}"}}'"""
 
 
 def _cut(network: nn.Module, family: str) -> nn.Module:

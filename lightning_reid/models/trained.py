@@ -7,19 +7,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
-import yaml  # type: ignore[import-untyped]
-from torch import Tensor
 
 from lightning_reid.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from lightning_reid.errors import InputError, require_size
+from lightning_reid.models.checkpoint_content import network_weights, run_image_size
 from lightning_reid.models.checkpoint_files import read_checkpoint
 from lightning_reid.models.embedding import EmbeddingNetwork
-from lightning_reid.run_folder import CONFIG, find_checkpoint, run_of
-
-NETWORK = "network."  # before the names of its tensors in a checkpoint
+from lightning_reid.run_folder import find_checkpoint
 
 # of what a checkpoint tells of its model, what decides about embeddings
 _SETTINGS = ("backbone", "pooling", "last_stride", "neck", "samples_per_bn_group")
@@ -70,16 +68,20 @@ class TrainedModel:
             raise InputError(
                 f"{file} was not written by a run of lightning_reid; give its checkpoints/last.ckpt"
             )
-        told = content.get("hyper_parameters", {})
-        if "backbone" not in told:
+        told = content.get("hyper_parameters")
+        told = told if isinstance(told, Mapping) else {}
+        if not isinstance(told.get("backbone"), str):
             raise InputError(
                 f"{file} does not tell its backbone, which was given as a module rather than by "
                 "name: in Python, make a TrainedModel of the network itself"
             )
         settings = {name: told[name] for name in _SETTINGS if name in told}
-        network = EmbeddingNetwork(weights=None, **settings)
-        _fill(network, content["state_dict"], file)
-        return cls(network.eval(), size or _trained_size(file), file, settings)
+        try:
+            network = EmbeddingNetwork(weights=None, **settings)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the settings in {file} do not make a network: {error}") from error
+        _fill(network, content.get("state_dict"), file)
+        return cls(network.eval(), size or run_image_size(file), file, settings)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -93,26 +95,12 @@ class TrainedModel:
         return seen.hexdigest()
 
 
-def _fill(network: EmbeddingNetwork, weights: Mapping[str, Tensor], file: Path) -> None:
-    own = {k.removeprefix(NETWORK): v for k, v in weights.items() if k.startswith(NETWORK)}
+def _fill(network: EmbeddingNetwork, weights: Any, file: Path) -> None:
     try:
-        network.load_state_dict(own)
-    except RuntimeError as error:
+        network.load_state_dict(network_weights(weights))
+    except (RuntimeError, TypeError, AttributeError) as error:
         raise InputError(
-            f"the weights in {file} do not fit the network that it tells of: {error}"
+            f"the weights in {file} do not fit the network that it tells of: "
+            + shorten(str(error), 300)
         ) from error
     network.to(torch.float32)
-
-
-def _trained_size(file: Path) -> tuple[int, int]:
-    """Height and width in the settings of the run."""
-    config = run_of(file) / CONFIG
-    try:
-        settings = yaml.safe_load(config.read_text(encoding="utf-8"))
-        height, width = map(int, settings["data"]["init_args"]["size"])
-    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{config} does not tell the size of images ({error}): say with --size what the model "
-            'was trained with, such as --size "[256,128]"'
-        ) from error
-    return height, width

@@ -1,6 +1,5 @@
 """torchvision's vision transformer for images of any size."""
 
-import math
 from functools import lru_cache
 from typing import cast
 
@@ -9,13 +8,14 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from lightning_reid.errors import InputError
+from lightning_reid.models.positions import Grid, adapt_on_load
 
 
 class VisionTransformerTrunk(nn.Module):
     """torchvision's vision transformer without its head, for any size divisible by the patch.
 
-    The position embedding stays as it was trained, on a square grid, and is interpolated
-    (bicubic) to the grid of the images as part of the forward pass.
+    The position embedding stays as it was trained and is interpolated (bicubic) to the grid of the
+    images as part of the forward pass. A state dict may bring one for any grid.
 
     Args:
         network: A `torchvision.models.VisionTransformer`, whose layers are taken over under
@@ -23,6 +23,7 @@ class VisionTransformerTrunk(nn.Module):
 
     Attributes:
         patch_size: Side of a patch in pixels.
+        grid: Rows and columns of patches that the position embedding is for.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -31,6 +32,9 @@ class VisionTransformerTrunk(nn.Module):
         self.class_token = cast(nn.Parameter, network.class_token)
         self.conv_proj = cast(nn.Module, network.conv_proj)
         self.encoder = cast(nn.Module, network.encoder)
+        side = cast(int, network.image_size) // self.patch_size
+        self.grid = (side, side)
+        adapt_on_load(self, "encoder.pos_embedding", "grid")
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to the class token after the last layer, (B, C).
@@ -49,36 +53,38 @@ class VisionTransformerTrunk(nn.Module):
         tokens = patches.flatten(2).transpose(1, 2)
         tokens = torch.cat([self.class_token.expand(images.shape[0], -1, -1), tokens], dim=1)
         tokens = tokens + resize_positions(
-            cast(Tensor, self.encoder.pos_embedding), (patches.shape[-2], patches.shape[-1])
+            cast(Tensor, self.encoder.pos_embedding),
+            (patches.shape[-2], patches.shape[-1]),
+            self.grid,
         )
         encoder = self.encoder
         tokens = encoder.ln(encoder.layers(encoder.dropout(tokens)))  # type: ignore[operator]
         return cast(Tensor, tokens[:, 0])
 
 
-def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Interpolate a position embedding from its square grid to another one.
+def resize_positions(positions: Tensor, grid: Grid, own_grid: Grid) -> Tensor:
+    """Interpolate a position embedding from its grid to another one.
 
     Args:
-        positions: (1, 1 + n * n, C), the class token's position first.
+        positions: (1, 1 + rows * columns, C), the class token's position first.
         grid: Rows and columns of patches wanted.
+        own_grid: Rows and columns of the embedding.
 
     Returns:
         (1, 1 + rows * columns, C); the input itself where the grid is the same.
     """
-    side = math.isqrt(positions.shape[1] - 1)
-    if grid == (side, side):
+    if grid == own_grid:
         return positions
     # A product with a fixed matrix, not interpolate(): its gradient is deterministic on a GPU.
     with torch.autocast(positions.device.type, enabled=False):
-        patches = _interpolation(side, grid, positions.device) @ positions[:, 1:].float()
+        patches = _interpolation(own_grid, grid, positions.device) @ positions[:, 1:].float()
     return torch.cat([positions[:, :1], patches.to(positions.dtype)], dim=1)
 
 
 @lru_cache(maxsize=8)
-def _interpolation(side: int, grid: tuple[int, int], device: torch.device) -> Tensor:
-    """The matrix (rows * columns, side * side) of a bicubic resize."""
+def _interpolation(old: Grid, new: Grid, device: torch.device) -> Tensor:
+    """Return the matrix (new patches, old patches) of a bicubic resize."""
     with torch.inference_mode(False), torch.no_grad():  # may serve a training step later
-        basis = torch.eye(side * side).view(side * side, 1, side, side)
-        resized = interpolate(basis, size=grid, mode="bicubic", align_corners=False)
+        basis = torch.eye(old[0] * old[1]).reshape(-1, 1, *old)
+        resized = interpolate(basis, size=new, mode="bicubic", align_corners=False)
         return resized.flatten(1).T.contiguous().to(device)

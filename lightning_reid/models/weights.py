@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lightning_reid.errors import DownloadError, InputError
 from lightning_reid.messages import listed
+from lightning_reid.models.checkpoint_content import run_image_size
 from lightning_reid.models.checkpoint_files import (
     find_state_dicts,
     is_checkpoint_path,
@@ -21,6 +22,8 @@ from lightning_reid.models.checkpoint_files import (
 )
 from lightning_reid.models.ibn import is_ibn_tensor, plain_name
 from lightning_reid.models.interface import Backbone
+from lightning_reid.models.positions import GRID, FittedPositions, fit_positions
+from lightning_reid.models.tensor_names import unwrapped_name
 from lightning_reid.models.timm_trunks import TIMM_PREFIX, timm_state_dict
 from lightning_reid.models.torchvision_trunks import torchvision_names
 
@@ -50,6 +53,9 @@ class LoadReport:
         unused: Names (the source's) of the tensors that the backbone lacks, such as heads.
         mismatched: "name: shape in the source, shape in the backbone" of tensors that share a
             name only; they keep the backbone's values.
+        resampled: "name: patches in the source to patches in the backbone" of position embeddings
+            that were made for images of another size.
+        initial: Share of the backbone's values that were not loaded, from 0 to 1.
 
     Example:
         >>> report = LoadReport("people.pth", ("weight",), ("bias",), unused=(), mismatched=())
@@ -63,16 +69,30 @@ class LoadReport:
     missing: tuple[str, ...]
     unused: tuple[str, ...]
     mismatched: tuple[str, ...]
+    resampled: tuple[str, ...] = ()
+    initial: float = 0.0
 
     def __str__(self) -> str:
         lines = [f"weights from {self.source}: {len(self.loaded)} tensors loaded"]
         lines += _listed("missing in the source", self.missing)
         lines += _listed("not used", self.unused)
         lines += _listed("of another shape", self.mismatched)
+        lines += _listed("made for other images", self.resampled)
+        if self.initial:
+            lines.append(
+                f"  {max(self.initial, 1e-4):.2%} of the backbone's values were not loaded and are "
+                "as they were, random in a new backbone: if that is not wanted, choose the "
+                "backbone that these weights were saved from"
+            )
         return "\n".join(lines)
 
 
-def load_weights(backbone: nn.Module, weights: str | Path, name: str) -> LoadReport:
+def load_weights(
+    backbone: nn.Module,
+    weights: str | Path,
+    name: str,
+    image_size: tuple[int, int] | None = None,
+) -> LoadReport:
     """Load weights into a backbone and report what was left over.
 
     Layouts of files are not told apart: among all dictionaries in the file and all prefixes in
@@ -80,11 +100,17 @@ def load_weights(backbone: nn.Module, weights: str | Path, name: str) -> LoadRep
     This covers plain torchvision files, fast-reid, torchreid, MoCo and LUPerson as well as this
     library's own checkpoints. The report is logged, as a warning if the backbone got less than all.
 
+    Position embeddings of vision transformers may be those of images of another size: torchvision's
+    and timm's transformers take them as they are, others get them resampled.
+
     Args:
         backbone: The network without its classifier, changed in place.
         weights: A checkpoint file; or the name of published weights: torchvision's such as
             "IMAGENET1K_V1", a tag of timm's, or "DEFAULT".
         name: The backbone's name, which published weights are looked up by.
+        image_size: Height and width in pixels of the images that the weights were trained on. It is
+            needed only for position embeddings whose patches are not in a square and not in twice
+            as many rows as columns.
 
     Returns:
         What was loaded and what was left over.
@@ -93,8 +119,9 @@ def load_weights(backbone: nn.Module, weights: str | Path, name: str) -> LoadRep
         FileNotFoundError: There is no such file.
         ImportError: timm or safetensors is needed and not installed.
         RuntimeError: Published weights could not be downloaded; the message says what to do.
-        ValueError: Unknown name, not a checkpoint, or less than 90 % of the backbone's
-            floating-point tensors are in it (not counting IBN layers).
+        InputError: Unknown name, not a checkpoint, less than 90 % of the backbone's floating-point
+            tensors are in it (not counting IBN layers), or the grid of a position embedding cannot
+            be told.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -117,7 +144,9 @@ def load_weights(backbone: nn.Module, weights: str | Path, name: str) -> LoadRep
     state_dict, prefix = _best_match([_renamed(each) for each in state_dicts], wanted)
     if prefix:
         source += f", names under '{prefix}'"
-    report, tensors = _compare(source, state_dict, prefix, wanted)
+    run_size = _run_image_size(Path(weights)) if is_checkpoint_path(weights) else None
+    fitted = fit_positions(trunk, _offered(state_dict, prefix), source, image_size, run_size)
+    report, tensors = _compare(source, state_dict, prefix, wanted, fitted)
     _require_fit(report, wanted, name)
     trunk.load_state_dict(tensors, strict=False)
     partial = report.missing or report.mismatched or _is_trunk_cut(report, prefix)
@@ -125,19 +154,12 @@ def load_weights(backbone: nn.Module, weights: str | Path, name: str) -> LoadRep
     return report
 
 
-def pretraining_image_size(weights: str | Path | None, name: str) -> int | None:
-    """Side in pixels of the square images that torchvision's published weights were trained on.
-
-    Args:
-        weights: See `load_weights`.
-        name: See `load_weights`.
-
-    Returns:
-        None if the weights are not torchvision's published ones.
-    """
-    if weights is None or is_checkpoint_path(weights) or name not in torchvision_names():
+def _run_image_size(file: Path) -> tuple[int, int] | None:
+    """Return the height and width of the images of the run that a file lies in, if it does."""
+    try:
+        return run_image_size(file)
+    except InputError:
         return None
-    return int(min(_torchvision_weights(str(weights), name).meta["min_size"]))
 
 
 def _published_state_dict(weights: str, name: str) -> dict[str, Tensor]:
@@ -179,8 +201,8 @@ def _download(url: str) -> dict[str, Tensor]:
 
 
 def _renamed(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Bring the names of older torchvision files up to date."""
-    names = list(state_dict)
+    """Bring names of older torchvision files up to date, and remove those of wrappers."""
+    names = [unwrapped_name(name) for name in state_dict]
     for old, new in _RENAMED:
         names = [old.sub(new, name) for name in names]
     return dict(zip(names, state_dict.values(), strict=True))
@@ -214,24 +236,36 @@ def _prefix_scores(
     return {prefix: (fitting[prefix], named[prefix]) for prefix in named}
 
 
-def _compare(
-    source: str, state_dict: Mapping[str, Tensor], prefix: str, wanted: Mapping[str, Tensor]
-) -> tuple[LoadReport, dict[str, Tensor]]:
-    """Report on a match, and the tensors to load under the backbone's names."""
-    offered = {
+def _offered(state_dict: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors behind a prefix, under their names without it."""
+    return {
         name.removeprefix(prefix): tensor
         for name, tensor in state_dict.items()
         if name.startswith(prefix)
     }
+
+
+def _compare(
+    source: str,
+    state_dict: Mapping[str, Tensor],
+    prefix: str,
+    wanted: Mapping[str, Tensor],
+    fitted: FittedPositions,
+) -> tuple[LoadReport, dict[str, Tensor]]:
+    """Return a report on a match, and the tensors to load under the backbone's names."""
+    offered = _offered(state_dict, prefix)
     common = [name for name in wanted if name in offered]
     tensors = {name: offered[name] for name in common if offered[name].shape == wanted[name].shape}
+    tensors |= fitted.tensors
+    values = {name: each.numel() for name, each in wanted.items() if each.is_floating_point()}
+    initial = sum(count for name, count in values.items() if name not in tensors)
     report = LoadReport(
         source=source,
-        loaded=tuple(tensors),
+        loaded=tuple(name for name in tensors if not name.endswith(GRID)),
         missing=tuple(
             name
             for name in wanted
-            if name not in offered and not name.endswith("num_batches_tracked")
+            if name not in offered and not name.endswith(("num_batches_tracked", GRID))
         ),
         unused=tuple(
             name
@@ -244,6 +278,8 @@ def _compare(
             for name in common
             if name not in tensors
         ),
+        resampled=fitted.notes,
+        initial=initial / sum(values.values()) if values else 0.0,
     )
     return report, tensors
 
@@ -253,7 +289,9 @@ def _require_fit(report: LoadReport, wanted: Mapping[str, Tensor], name: str) ->
     expected = [
         each
         for each, tensor in wanted.items()
-        if tensor.is_floating_point() and (each in loaded or not is_ibn_tensor(each))
+        if tensor.is_floating_point()
+        and not each.endswith(GRID)
+        and (each in loaded or not is_ibn_tensor(each))
     ]
     matched = sum(each in loaded for each in expected)
     if matched < _MIN_MATCHED * len(expected):

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from lightning_reid.data import UnreadableImageError, read_image
+
 _LARGE_FILE = 400_000  # bytes; larger pictures are embedded as JPEG
 _MOST_PIXELS = 3_000_000  # of such a picture
 
@@ -36,14 +38,13 @@ def embed(file: Path) -> Embedded:
 def _embed(file: Path, version: tuple[int, int]) -> Embedded:
     size = version[1]
     try:
-        with Image.open(file) as image:
-            image.load()
-            whole = image.convert("RGB") if size > _LARGE_FILE else None
-            width, height = image.size
-    except SyntaxError as error:  # PIL's other way to say that it cannot
+        pixels = read_image(str(file))
+    except UnreadableImageError as error:
         raise OSError(str(error)) from error
-    if whole is None:
+    height, width = pixels.shape[1:]
+    if size <= _LARGE_FILE:
         return Embedded(_uri("png", file.read_bytes()), width, height)
+    whole = Image.fromarray(pixels.permute(1, 2, 0).numpy())
     scale = min(1.0, (_MOST_PIXELS / (width * height)) ** 0.5)
     small = whole.resize((max(1, int(width * scale)), max(1, int(height * scale))))
     stream = io.BytesIO()

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from lightning_reid.metrics import Collected, QueryScores
+from lightning_reid.metrics.functional.images import UNKNOWN
 from lightning_reid.report.tiles import Frame, Row, Tile, draw_rows
 
 Integers = npt.NDArray[np.int64]
@@ -72,7 +73,8 @@ def rank_gallery(
 ) -> list[Ranking]:
     """The nearest gallery images of some queries.
 
-    Gallery images of the query's identity and camera are left out, as in the numbers.
+    Gallery images of the query's identity and camera are left out, and those of unknown identity,
+    as in the numbers.
 
     Args:
         seen: the evaluation set.
@@ -103,6 +105,7 @@ def rank_gallery(
         row = queries[number]
         same = seen.identities[gallery] == seen.identities[row]
         junk = (seen.cameras[gallery] == seen.cameras[row]) & (same | cross_camera_only)
+        junk |= seen.identities[gallery] == UNKNOWN
         kept = gallery[~junk]
         difference = seen.embeddings[kept] - seen.embeddings[row]
         order = difference.square().sum(1).argsort(stable=True)

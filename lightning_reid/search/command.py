@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lightning_reid.commands import add_model_arguments
 from lightning_reid.data import OnError
+from lightning_reid.data.images import MAX_PIXELS
 from lightning_reid.errors import InputError
 from lightning_reid.lightning import rank_zero_info
 from lightning_reid.models.trained import TrainedModel
@@ -40,8 +41,8 @@ def run(arguments: Sequence[str]) -> int:
     picture = Path(config.output or Path(index) / "results.png").resolve()
     format_of(picture)
     _require_file_place(picture)
-    settings = (config.device, config.batch_size, config.num_workers, config.on_error)
-    embedder = Embedder(model, *settings)
+    names = ("device", "batch_size", "num_workers", "on_error", "max_pixels")
+    embedder = Embedder(model, **{name: config[name] for name in names})
     gallery = Gallery(embedder, index, config.rebuild)
     if config.refresh:
         _tell(gallery, gallery.hold(config.gallery, config.pattern, config.columns))
@@ -119,6 +120,12 @@ def _parser() -> BriefErrors:
         type=OnError,
         default="stop",
         help="What to do about an image that cannot be read: stop, or skip it with a warning",
+    )
+    parser.add_argument(
+        "--max_pixels",
+        type=int,
+        default=MAX_PIXELS,
+        help="Largest height times width of an image file; a larger one counts as unreadable",
     )
     parser.add_argument(
         "--device", type=str | None, default=None, help="Default: the GPU, where there is one"

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from lightning_reid.clustering.progress import shown
 from lightning_reid.data import ImageDataset, OnError, test_transform
+from lightning_reid.data.images import MAX_PIXELS
 from lightning_reid.data.samples import Integers
 from lightning_reid.data.workers import workers_for
 from lightning_reid.errors import InputError, require, require_one_of
@@ -46,6 +47,7 @@ class Embedder:
             fewer for few images.
         on_error: ``"stop"`` raises an error for an image that cannot be read; ``"skip"`` leaves it
             out and warns.
+        max_pixels: Largest height times width of an image file; a larger one counts as unreadable.
 
     Raises:
         InputError: if a number is out of its range or the device cannot be used.
@@ -70,16 +72,19 @@ class Embedder:
         batch_size: int = 128,
         num_workers: int | None = None,
         on_error: OnError = "stop",
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         require("batch_size", batch_size, 1)
         if num_workers is not None:
             require("num_workers", num_workers, 0)
         require_one_of("on_error", on_error, ("stop", "skip"))
+        require("max_pixels", max_pixels, 1)
         self.model = model
         self.device = _device(device)
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.on_error = on_error
+        self.max_pixels = max_pixels
         self._network = model.network.to(self.device).eval()
 
     @property
@@ -151,8 +156,10 @@ class Embedder:
     def _loader(self, paths: Sequence[str]) -> DataLoader[dict[str, Any]]:
         workers = workers_for(len(paths)) if self.num_workers is None else self.num_workers
         nowhere = torch.zeros(len(paths), dtype=torch.int64)  # the network does not see cameras
+        transform = test_transform(self.model.size)
+        settings: dict[str, Any] = {"on_error": self.on_error, "max_pixels": self.max_pixels}
         return DataLoader(
-            ImageDataset(paths, nowhere, test_transform(self.model.size), on_error=self.on_error),
+            ImageDataset(paths, nowhere, transform, **settings),
             batch_size=self.batch_size,
             num_workers=workers,
             pin_memory=self.device.type == "cuda",

@@ -194,7 +194,8 @@ class Gallery:
 
         Args:
             queries: image files; or images in memory, such as crops of a camera's picture, as PIL
-                images or ``(H, W, 3)`` uint8 arrays in RGB.
+                images, which are turned upright by their EXIF orientation, or ``(H, W, 3)`` uint8
+                arrays in RGB, which are taken as they are.
             k: images for each.
             exclude_camera: name of a camera whose images are left out; ``"own"`` for that of each
                 query, which has to be in the gallery, with a camera.

@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 import numpy as np
 
 from lightning_reid.data import Samples, Strings, read_manifest
 from lightning_reid.data.file_pattern import FolderTable
+from lightning_reid.data.folders import IMAGE_SUFFIXES, is_hidden, is_image_name
 from lightning_reid.data.manifest import collect, require_images
 from lightning_reid.data.samples import Integers
 from lightning_reid.errors import InputError
@@ -19,7 +20,6 @@ from lightning_reid.local_paths import local_path
 
 Source: TypeAlias = str | Path | Sequence[str | Path]
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _LIST_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
 _MISSING = (-1, -1)
 _TRIED = 100  # images of a list of which one has to be there, as single ones may have gone
@@ -120,7 +120,7 @@ def _unknown_cameras(paths: Sequence[str]) -> Samples:
 
 
 def _image_files(folder: Path) -> list[str]:
-    """Images below a folder; names that begin with a dot do not count.
+    """Images below a folder; hidden names, such as those that begin with a dot, do not count.
 
     Links to folders come after the folders themselves, and only if they lead elsewhere.
     """
@@ -128,9 +128,9 @@ def _image_files(folder: Path) -> list[str]:
     seen: set[str] = set()  # a link may lead to where it is
     starts = [str(folder)]
     for start in starts:  # links that are met are added
-        for inside, folders, names in os.walk(start):
+        for inside, folders, names in os.walk(start, onerror=_refuse):
             real = os.path.realpath(inside)
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            folders[:] = sorted(name for name in folders if not is_hidden(name))
             if real in seen:
                 folders.clear()
                 continue
@@ -140,11 +140,16 @@ def _image_files(folder: Path) -> list[str]:
             found += [
                 f"{inside}{os.sep}{name}"
                 for name in sorted(names)
-                if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+                if is_image_name(name) and not is_hidden(name)
             ]
     if not found:
         raise InputError(f"no images ({', '.join(IMAGE_SUFFIXES)}) in {folder} or below it")
     return found
+
+
+def _refuse(error: OSError) -> NoReturn:
+    """Raise an InputError for a folder that cannot be listed: its images are not gone."""
+    raise InputError(f"cannot list the folder {error.filename}: {error.strerror}") from error
 
 
 def _distinct(images: Samples) -> Samples:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lightning_reid.data.dataset import pixels_of_pillow
+from lightning_reid.data.images import pixels_of_pillow
 from lightning_reid.errors import InputError
 
 Picture: TypeAlias = Image.Image | npt.NDArray[np.uint8]
@@ -38,14 +38,18 @@ def pixels_of(picture: Any) -> Tensor:
     """A picture as image files are read: ``(3, H, W)`` uint8 RGB.
 
     Args:
-        picture: a PIL image, or an ``(H, W, 3)`` uint8 array in RGB.
+        picture: A PIL image, which is turned upright by its EXIF orientation, or an ``(H, W, 3)``
+            uint8 array in RGB, which is taken as it is.
 
     Raises:
-        InputError: if it is an array of another shape or type, has no pixels, or is a PIL image of
-            floats or of integers beyond 16 bits.
+        InputError: If it is an array of another shape or type, has no pixels, or is a PIL image of
+            floats or of integers beyond 16 bits, or one that cannot be decoded.
     """
     if isinstance(picture, Image.Image):
-        picture = pixels_of_pillow(picture).permute(1, 2, 0).numpy()
+        try:
+            picture = pixels_of_pillow(picture).permute(1, 2, 0).numpy()
+        except (OSError, SyntaxError) as error:  # it was opened, but not decoded yet
+            raise InputError(f"a PIL image cannot be decoded: {error}") from error
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
         raise InputError(
             "an image must be an (H, W, 3) uint8 array in RGB, not "

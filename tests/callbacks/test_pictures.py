@@ -3,8 +3,6 @@ import io
 import os
 import random
 import shutil
-import subprocess
-import sys
 import types
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from command_line import EASY_CLUSTERS, run
+from forked_commands import run_python
 from PIL import Image
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from small_methods import Cells, StopAfter, make, market, same_state, state_of, train
@@ -426,13 +425,8 @@ def test_weights_and_biases_is_given_images(persons, tmp_path, monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_several_processes_draw_what_one_does(persons, tmp_path):
     script = Path(__file__).with_name("drawing_processes.py")
-    done = subprocess.run(
-        [sys.executable, str(script), str(persons), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = run_python(script, persons, tmp_path)
+    assert done.status == 0, done.errors[-3000:]
     one, two = (drawn(tmp_path / str(count)) for count in (1, 2))
     assert one == two
     assert two >= OF_TEST | OF_LABELS | {"attention", "map_over_epochs", "clusters_over_epochs"}

@@ -39,7 +39,10 @@ def dense_neighbors(features, cameras, k_intra, k_inter):
 
 def dense_camera_jaccard(features, cameras, k1_intra, k1_inter, k2_intra, k2_inter):
     """Chen et al. 2024, word for word and image by image."""
-    intra, inter = dense_neighbors(features, cameras, k1_intra + 1, k1_inter + 1)
+    size = len(features)
+    all_intra, all_inter = dense_neighbors(features, cameras, size, size)
+    intra = [row[: k1_intra + 1] for row in all_intra]
+    inter = [row[: k1_inter + 1] for row in all_inter]
     distances = 2 - 2 * features.astype(np.float64) @ features.T.astype(np.float64)
     weights = np.zeros_like(distances)
     for image in range(len(features)):
@@ -50,7 +53,7 @@ def dense_camera_jaccard(features, cameras, k1_intra, k1_inter, k2_intra, k2_int
     weights /= weights.sum(axis=1, keepdims=True)
     averaged = [
         weights[near[:k2_intra] + far[:k2_inter]].mean(axis=0)
-        for near, far in zip(intra, inter, strict=True)
+        for near, far in zip(all_intra, all_inter, strict=True)
     ]
     overlap = np.stack([np.minimum(row, averaged).sum(axis=1) for row in averaged])
     return np.maximum(1 - overlap / (2 - overlap), 0)
@@ -69,7 +72,9 @@ def dense(graph):
 
 
 @BACKENDS
-@pytest.mark.parametrize("ks", [(5, 20, 2, 4), (5, 20, 3, 3), (1, 1, 1, 1), (9, 4, 20, 9)])
+@pytest.mark.parametrize(
+    "ks", [(5, 20, 2, 4), (5, 20, 3, 3), (1, 1, 1, 1), (9, 4, 20, 9), (2, 3, 7, 30)]
+)
 def test_equals_the_dense_algorithm(ks, backend):
     for seed in range(3):
         features, cameras = rows_with_cameras(160, seed)
@@ -120,8 +125,9 @@ def test_both_forms_give_the_same_labels():
         features, cameras = rows_with_cameras(size, seed, num_cameras, noise=rng.uniform(0.1, 1.5))
         features[rng.random(size) < 0.2] = features[0]
         ks = [int(k) for k in rng.integers(1, (12, 30, 6, 8))]
-        lists = dense_neighbors(features, cameras, ks[0] + 1, ks[1] + 1)
-        neighbors = padded(lists[0], ks[0] + 1), padded(lists[1], ks[1] + 1)
+        widths = max(ks[0] + 1, ks[2]), max(ks[1] + 1, ks[3])
+        lists = dense_neighbors(features, cameras, *widths)
+        neighbors = padded(lists[0], widths[0]), padded(lists[1], widths[1])
         compiled, tensors = (
             camera_jaccard_distance(features, cameras, *ks, 1, neighbors, backend)
             for backend in ("compiled", "torch")

@@ -152,8 +152,8 @@ def test_statistics_that_a_clusterer_keeps_stay_its_own():
 @pytest.mark.parametrize(
     ("own", "message"),
     [
-        (Own(labels=torch.zeros(7, dtype=torch.int64)), "Own.cluster must give 300 integers"),
-        (Own(labels=torch.zeros(300)), "Own.cluster must give 300 integers"),
+        (Own(labels=torch.zeros(7, dtype=torch.int64)), "Own.cluster gives must be 300 integers"),
+        (Own(labels=torch.zeros(300)), "Own.cluster gives must be whole numbers"),
         (Own(rows=5), "Own.neighbors must give a tuple of tensors with 300 rows"),
     ],
 )

@@ -5,7 +5,8 @@ import torch
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
-from lightning_reid.clustering.kmeans import _without_empty, kmeans
+from lightning_reid.clustering.faiss_indexes import on_device
+from lightning_reid.clustering.kmeans import _settle, _without_empty, kmeans
 from lightning_reid.errors import InputError
 
 
@@ -138,3 +139,50 @@ def test_features_too_large_for_their_squares_are_refused(kind):
     assert np.isfinite(centers).all()
     with pytest.raises(InputError, match=r"features up to .*e\+19 are too large"):
         kmeans(np.sign(rows).astype(kind) * 1e19, 4)  # faiss would end the process
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """A machine that has two GPUs, as far as faiss and torch can tell; which of them is used."""
+    used = []
+
+    class Resources:
+        def setTempMemory(self, size):  # noqa: N802 # the name of faiss
+            assert size < 2**30
+
+    def moved(resources, device, index):
+        used.append(device)
+        return index
+
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 2)
+    monkeypatch.setattr(faiss, "StandardGpuResources", Resources)
+    monkeypatch.setattr(faiss, "index_cpu_to_gpu", moved)
+    monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", lambda *_, **__: pytest.fail("all GPUs"))
+    for name, number in [
+        ("mem_get_info", (2**30, 2**34)),
+        ("memory_reserved", 0),
+        ("memory_allocated", 0),
+    ]:
+        monkeypatch.setattr(torch.cuda, name, lambda device, n=number: n)
+    return used
+
+
+def test_only_the_gpu_of_the_rows_is_used(two_gpus):
+    rows, _ = clustered(10)
+    kmeans(rows, 10)
+    kmeans(torch.from_numpy(rows), 10)
+    assert two_gpus == []
+    first = rows[:10].copy()
+    expected = _settle(rows, first, 5, torch.device("cpu"))
+    for found, own in zip(_settle(rows, first, 5, torch.device("cuda", 1)), expected, strict=True):
+        np.testing.assert_array_equal(found, own)
+    assert two_gpus == [1]
+
+
+def test_an_index_that_does_not_fit_its_gpu_is_refused(two_gpus):
+    index = faiss.IndexFlatL2(4)
+    on_device(index, torch.device("cuda", 0), 2**29)
+    with pytest.raises(InputError, match="A faiss index needs about 1.3 GB .* free on cuda"):
+        on_device(index, torch.device("cuda", 0), 2**30)
+    assert two_gpus == [0]
+    assert on_device(index, torch.device("cpu"), 2**60) is index

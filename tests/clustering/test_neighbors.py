@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_reid.clustering import nearest_neighbors
-from lightning_reid.clustering.arrays import feature_rows
+from lightning_reid.clustering import camera_neighbors, camera_normalize, nearest_neighbors
 from lightning_reid.clustering.candidates import compiled_candidates, tensor_candidates
 from lightning_reid.clustering.duplicates import find_piles
 from lightning_reid.clustering.neighbors import nearest_among, neighbor_recall
 from lightning_reid.clustering.rounding import Frame
+from lightning_reid.errors import InputError
+from lightning_reid.labels import cross_camera_soft_labels
+from lightning_reid.metrics import expand_queries
 
 BACKENDS = ["auto", "compiled", "torch", "faiss"]
 EXACT = ["compiled", "torch"]
@@ -366,6 +368,17 @@ def test_lists_will_do():
     assert indices.tolist() == [[0, 2], [1, 0], [2, 0]]
 
 
-def test_large_but_finite_features_are_accepted():
-    rows = np.full((3, 2), 3e38, np.float32)
-    assert torch.isfinite(feature_rows(rows)).all()
+@pytest.mark.parametrize("largest", [1e19, 3e38])
+def test_features_whose_squared_distances_overflow_are_refused(largest):
+    rows = np.array([[largest, 0], [-largest, 0], [0, 1]], np.float32)
+    functions = {
+        "neighbors": lambda: nearest_neighbors(rows, 2),
+        "cameras": lambda: camera_neighbors(rows, [0, 0, 1], 1, 1),
+        "normalization": lambda: camera_normalize(rows, [0, 0, 1]),
+        "expansion": lambda: expand_queries(rows, rows, 1),
+        "soft labels": lambda: cross_camera_soft_labels(rows, [0, 0, 1]),
+    }
+    for call in functions.values():
+        with pytest.raises(InputError, match=r"features up to .* are too large for squared dist"):
+            call()
+    assert nearest_neighbors(rows / largest * 9e18, 2)[1].tolist() == [[0, 2], [1, 2], [2, 0]]

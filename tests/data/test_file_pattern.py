@@ -1,6 +1,8 @@
 """Folders whose names tell what is on the images."""
 
+import os
 import warnings
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -44,6 +46,11 @@ def test_folders_are_fields(tmp_path):
 def fields(pattern, path):
     match = compile_pattern(pattern).fullmatch(path)
     return match and match.groupdict()
+
+
+def paths_of(root, pattern):
+    """The first column."""
+    return [path for chunk in FolderTable(root, pattern).chunks() for path in chunk[0]]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +106,41 @@ def test_files_that_do_not_match_are_counted(tmp_path):
     with pytest.warns(UserWarning, match=r"left out 3 files .*the first of them 'Thumbs.db'"):
         chunks = list(table.chunks())
     assert chunks == [[("c1/1.jpg",), ("c1",)]]
+
+
+def test_images_with_other_endings_are_counted_by_ending(tmp_path):
+    tree(tmp_path, "c1/1.jpg", "c1/0.txt", "c1/2.JPG", "c1/3.webp", "c1/4.webp")
+    with pytest.warns(UserWarning, match=r"; 3 of them are images \(2 .webp, 1 .JPG\).*'c1/2.JPG'"):
+        assert paths_of(tmp_path, "{camera}/*.jpg") == ["c1/1.jpg"]
+
+
+@pytest.mark.parametrize("pattern", ["{camera}/*", "{camera}/**", "{camera}/{identity}"])
+def test_a_pattern_without_an_ending_takes_images_alone(tmp_path, pattern):
+    tree(tmp_path, "c1/1.jpg", "c1/2.WEBP", "c1/3.txt", "c1/Thumbs.db", "c1/4.heic", "c1/5")
+    tree(tmp_path, "c1/@eaDir/1.jpg/thumb.jpg", "__MACOSX/c1/1.jpg", "c1/._1.jpg")
+    with pytest.warns(UserWarning, match=r"left out 4 files .*'c1/3.txt'$"):
+        assert paths_of(tmp_path, pattern) == ["c1/1.jpg", "c1/2.WEBP"]
+
+
+def test_a_pattern_with_an_ending_of_its_own_is_taken_at_its_word(tmp_path):
+    tree(tmp_path, "c1/1.frame")
+    assert paths_of(tmp_path, "{camera}/*.frame") == ["c1/1.frame"]
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/h\xf6fe \n\t")
+    tree(Path(folder), "a\n,b'\" .jpg", os.fsdecode(b"caf\xe9.jpg"))
+    read = collect(FolderTable(tmp_path, "{camera}/{identity}.jpg"), tmp_path)
+    assert all(Path(path).is_file() for path in read.samples.paths)
+    assert read.samples.camera_names == [os.fsdecode(b"h\xf6fe")]  # white space does not count
+    assert sorted(read.identity_names) == ["a\n,b'\"", os.fsdecode(b"caf\xe9")]
+
+
+def test_links_that_lead_to_themselves(tmp_path):
+    tree(tmp_path, "c1/1.jpg")
+    (tmp_path / "c1/loop").symlink_to(tmp_path / "c1/loop")
+    with pytest.warns(UserWarning, match="left out 1 file .*'c1/loop'"):
+        assert paths_of(tmp_path, "{camera}/*.jpg") == ["c1/1.jpg"]
 
 
 def test_no_file_that_matches(tmp_path):

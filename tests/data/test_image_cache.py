@@ -1,5 +1,9 @@
 """Images that are kept in memory, images that cannot be read, and draws that repeat."""
 
+import copy
+import pickle
+import sys
+
 import numpy as np
 import psutil
 import pytest
@@ -64,6 +68,41 @@ def test_a_cache_reads_once_and_is_shared_between_workers(files):
     assert cache.kept.all()
     cached.paths = ["gone"] * 4
     assert cached[Draw(2, 0)]["image"].shape == (3, *SIZE)
+
+
+@pytest.mark.parametrize("start", ["fork", "forkserver", "spawn"])
+def test_a_cache_is_shared_however_workers_are_started(files, start):
+    cache = ImageCache(len(files), SIZE)
+    cached = dataset(files, cache=cache, columns={"identity": torch.arange(4)})
+    order = [[Draw(index, 7) for index in (3, 0)], [Draw(index, 7) for index in (1, 2)]]
+    settings = {"num_workers": 1, "batch_sampler": order, "multiprocessing_context": start}
+    batches = iter(torch.utils.data.DataLoader(cached, **settings))
+    first = next(batches)
+    (worker,) = psutil.Process().children(recursive=True)[-1:]
+    if sys.platform == "linux":
+        assert any("memfd:lightning_reid" in part.path for part in worker.memory_maps())
+    second = next(batches)
+    for batch, draws in ((first, order[0]), (second, order[1])):
+        expected = [dataset(files)[draw]["image"] for draw in draws]
+        assert torch.equal(batch["image"], torch.stack(expected))
+        assert batch["identity"].tolist() == batch["index"].tolist() == draws
+    assert cache.kept.all()  # in this process
+    cached.paths = ["gone"] * 4
+    assert cached[Draw(2, 0)]["image"].shape == (3, *SIZE)
+
+
+def test_what_workers_are_sent_holds_no_tensor(files):
+    numbers = torch.arange(4)
+    sent = pickle.dumps(ImageDataset(files, numbers, torch.neg, {"identity": numbers}))
+    assert b"_rebuild_tensor" not in sent
+
+
+def test_a_copy_of_a_cache_is_empty(files):
+    cache = ImageCache(len(files), SIZE)
+    cache.get(0, lambda: torch.ones(3, 4, 4, dtype=torch.uint8))
+    for copied in (pickle.loads(pickle.dumps(cache)), copy.deepcopy(cache)):
+        assert copied.images.shape == cache.images.shape
+        assert not copied.kept.any()
 
 
 def test_a_cache_that_does_not_fit_is_refused():

@@ -1,5 +1,8 @@
 """File layouts of published sets: what their names and lists say."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,9 +11,12 @@ from scipy.io import savemat
 
 from lightning_reid.data import (
     Sample,
+    Samples,
     parse_duke_video_folder,
+    parse_market_folder,
     parse_mars,
     parse_mars_tracks,
+    parse_msmt17_list,
     parse_prid2011_multi,
     parse_prid2011_single,
     parse_viper_folder,
@@ -230,3 +236,140 @@ def test_prid_names_of_another_form_are_named(tmp_path):
         parse_prid2011_single(tmp_path)
     with pytest.raises(InputError, match="no folders in .*cam_a"):
         parse_prid2011_multi(tmp_path)
+
+
+# one parser for each layout, with the file of a person in it whose ending is left open
+LAYOUTS = {
+    "market": (parse_market_folder, "0002_c1s1_000451_03{}", ()),
+    "viper": (parse_viper_folder, "cam_a/002_45{}", ("cam_b/002_90.bmp",)),
+    "prid single": (parse_prid2011_single, "cam_a/person_0002{}", ("cam_b/person_0002.png",)),
+    "prid multi": (
+        parse_prid2011_multi,
+        "cam_a/person_0002/0001{}",
+        ("cam_b/person_0002/0001.png",),
+    ),
+    "duke video": (parse_duke_video_folder, "0002/0003/0002_C6_F0003_X30003{}", ()),
+}
+layouts = pytest.mark.parametrize(("parse", "name", "others"), LAYOUTS.values(), ids=LAYOUTS)
+
+
+@layouts
+@pytest.mark.parametrize("ending", [".JPG", ".jpeg", ".webp", ".bmp", ".Tif", ".tiff", ".avif"])
+def test_images_of_any_ending_are_read(tmp_path, parse, name, others, ending, recwarn):
+    lay(tmp_path, name.format(ending), *others)
+    assert f"{tmp_path}/{name.format(ending)}" in [sample.path for sample in parse(tmp_path)]
+    assert not recwarn
+
+
+@layouts
+def test_files_that_are_not_read_are_counted_and_named(tmp_path, parse, name, others):
+    lay(tmp_path, name.format(".jpg"), name.format(".heic"), name.format(".jpg.part"), *others)
+    with pytest.warns(UserWarning, match="left out 2") as warned:
+        samples = parse(tmp_path)
+    assert len(samples) == 1 + len(others)
+    (warning,) = map(str, (warning.message for warning in warned))
+    assert f"left out 2 files or folders in {tmp_path}" in warning
+    assert f"{name.format('.heic')!r}" in warning
+    (tmp_path / name.format(".jpg")).unlink()
+    with pytest.raises(InputError, match=r"no images .* in .*\.heic'.* other endings"):
+        parse(tmp_path)
+
+
+@layouts
+def test_what_systems_leave_behind_is_left_out(tmp_path, parse, name, others, recwarn):
+    lay(tmp_path, name.format(".jpg"), *others)
+    sound = parse(tmp_path)
+    for folder in {file.parent for file in tmp_path.rglob("*.*")} | {tmp_path}:
+        lay(folder, "._x.jpg", ".DS_Store", "Thumbs.db", "desktop.ini", ".hidden/x.jpg")
+        lay(folder, f"._{name.format('.jpg').rpartition('/')[2]}", "@eaDir/x.jpg/thumb.jpg")
+        (folder / ".loop.jpg").symlink_to(folder / ".loop.jpg")
+    assert parse(tmp_path) == sound
+    assert not recwarn
+
+
+@layouts
+def test_links_that_lead_nowhere_do_not_stop_a_parser(tmp_path, parse, name, others):
+    lay(tmp_path, name.format(".jpg"), *others)
+    folder = (tmp_path / name).parent
+    (folder / "loop").symlink_to(folder / "loop")
+    with pytest.warns(UserWarning, match="'.*loop'"):
+        samples = parse(tmp_path)
+    assert len(samples) == 1 + len(others)
+
+
+@layouts
+def test_images_of_another_name_are_never_left_out_silently(tmp_path, parse, name, others):
+    stray = f"{name.format('').rpartition('/')[0]}/stray.webp".lstrip("/")
+    lay(tmp_path, name.format(".jpg"), stray, *others)
+    if parse is parse_prid2011_multi:  # frames may have any name
+        assert len(parse(tmp_path, None)) == 3
+    else:
+        with pytest.raises(InputError, match="stray.webp"):
+            parse(tmp_path, *([None] if parse is parse_duke_video_folder else []))
+
+
+@layouts
+def test_names_that_are_not_utf8_are_kept(tmp_path, parse, name, others):
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9 \n")
+    lay(Path(folder), name.format(".jpg"), *others)
+    samples = Samples.of(parse(folder))
+    assert f"{folder}/{name.format('.jpg')}" in list(samples.paths)
+    assert all(Path(path).is_file() for path in samples.paths)
+
+
+def test_rests_of_market_names_may_be_anything(tmp_path):
+    rest = b"0002_c3s1 \t\"caf\xe9'\n\xcc\x81,;" + b"x" * 200 + b".jpg"
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + rest)).touch()
+    (sample,) = Samples.of(parse_market_folder(tmp_path))
+    assert (sample.identity, sample.camera) == (2, "c3")
+    assert os.fsencode(sample.path).endswith(rest)
+    lay(tmp_path, "0002_c3 .jpg ")  # no ending of an image
+    with pytest.warns(UserWarning, match=r"1 file .*'0002_c3 .jpg '"):
+        assert len(parse_market_folder(tmp_path)) == 1
+
+
+def test_lists_of_names_that_are_not_utf8(tmp_path):
+    line = b"0000/0000_000_01_0303caf\xe9_0015_0.jpg 7\r\n"
+    (tmp_path / "list_train.txt").write_bytes(b"\xef\xbb\xbf" + line)  # as Notepad writes it
+    (sample,) = parse_msmt17_list(tmp_path / "list_train.txt", tmp_path / "train")
+    assert os.fsencode(sample.path).endswith(b"/train/0000/0000_000_01_0303caf\xe9_0015_0.jpg")
+    assert (sample.camera, sample.identity) == ("c1", 7)
+
+
+NUMBER = 2**63  # the first that does not fit
+
+
+@pytest.mark.parametrize("identity", [NUMBER, 12345678901234567890, 10**80])
+@pytest.mark.parametrize(
+    ("parse", "name", "others"),
+    [
+        (parse_market_folder, "{}_c1.jpg", ()),
+        (parse_viper_folder, "cam_a/{}_0.jpg", ("cam_b/1_0.jpg",)),
+        (parse_prid2011_single, "cam_a/person_{}.jpg", ("cam_b/person_1.jpg",)),
+        (parse_duke_video_folder, "{0}/1/{0}_C1_F1.jpg", ()),
+    ],
+)
+def test_identities_beyond_64_bits_are_refused_by_name(tmp_path, parse, name, others, identity):
+    lay(tmp_path, name.format(identity), *others)
+    with pytest.raises(InputError, match=f"{name.format(identity)}: the identity {identity} is"):
+        Samples.of(parse(tmp_path))
+
+
+def test_so_are_those_of_lists_and_of_own_data_modules(tmp_path):
+    file = tmp_path / "list_train.txt"
+    file.write_text(f"0/0_0_1_a.jpg 0\n0/0_0_{NUMBER}_a.jpg {NUMBER - 1}\n")
+    assert parse_msmt17_list(file, "train")[1] == (
+        f"train/0/0_0_{NUMBER}_a.jpg",
+        f"c{NUMBER}",
+        NUMBER - 1,
+        None,
+    )
+    file.write_text(f"0/0_0_1_a.jpg 0\n0/0_0_1_b.jpg {NUMBER}\n")
+    with pytest.raises(InputError, match=f"train/0/0_0_1_b.jpg: the identity {NUMBER}"):
+        parse_msmt17_list(file, "train")
+    file.write_text(f"0/0_0_1_a.jpg {'1' * 5000}\n")
+    with pytest.raises(InputError, match="list_train.txt:1"):
+        parse_msmt17_list(file, "train")
+    for identity in (NUMBER, -NUMBER - 1, np.uint64(NUMBER)):
+        with pytest.raises(InputError, match="1.jpg: the identity"):
+            Samples.of([Sample("1.jpg", "gate", identity)])

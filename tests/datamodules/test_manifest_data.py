@@ -281,6 +281,14 @@ def test_a_test_set_without_a_gallery(crops):
         ready(file)
 
 
+def test_one_image_a_person_leaves_nothing_to_find(crops):
+    rows = [row for row in listed(crops) if row[1] == "gate" and row[4] == "0"]
+    assert len(rows) == PEOPLE
+    message = "no gallery images: each person whom test='identity' holds out has a single image"
+    with pytest.raises(InputError, match=f"{message}.* in several cameras"):
+        ready(write(crops, rows), test="identity")
+
+
 def test_test_images_without_identities(crops):
     def split(camera, person, *_):
         return {"p0": "query", "p1": "gallery"}.get(person, "train")

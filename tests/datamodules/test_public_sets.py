@@ -1,5 +1,6 @@
 """Small folders laid out exactly as the published sets."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -461,3 +462,23 @@ def test_configs_of_public_sets(tmp_path, config, capsys):
     written = yaml.safe_load((CONFIGS / f"data/{config}.yaml").read_text())["data"]["init_args"]
     del written["root"]
     assert written.items() <= shown["init_args"].items()
+
+
+def test_images_saved_anew_with_other_endings_are_loaded(persons, tmp_path):
+    root = Path(shutil.copytree(persons, tmp_path / "persons"))
+    files = sorted((root / "bounding_box_train").iterdir())
+    before = Market1501(root)
+    before.setup("fit")
+    for file, ending in zip(
+        files, [".webp", ".bmp", ".JPEG", ".PNG", ".tif", ".gif"], strict=False
+    ):
+        with Image.open(file) as image:
+            image.save(file.with_suffix(ending))
+        file.unlink()
+    data = Market1501(root, size=(32, 16), num_workers=0, eval_batch_size=200)
+    data.setup("fit")
+    assert len(data.train_samples) == len(files)
+    assert data.train_cameras.tolist() == before.train_cameras.tolist()
+    assert data.train_identities.equal(before.train_identities)
+    (batch,) = data.label_dataloader()
+    assert batch["image"].flatten(1).any(dim=1).all()

@@ -76,6 +76,14 @@ def test_complete_lists_are_as_published(complete_list, caplog, kind):
     assert sum(identities for _, identities in per_camera.values()) in (3262, 2196)
 
 
+def test_other_endings_make_no_difference(complete_list, caplog):
+    root = complete_list("market1501")
+    for number, file in enumerate(sorted((root / "bounding_box_train").iterdir())[:900]):
+        file.rename(file.with_suffix((".webp", ".JPG", ".bmp")[number % 3]))
+    (root / "bounding_box_train" / "Thumbs.db").touch()
+    assert said(caplog, Market1501(root)) == []
+
+
 def test_what_is_missing_is_said_once(complete_list, caplog):
     root = complete_list("market1501", lambda name: "_c4" in name or name < "0010_c3")
     made = Market1501(root)

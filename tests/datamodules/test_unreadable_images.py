@@ -6,10 +6,11 @@ import warnings
 import pytest
 import torch
 from command_line import EASY_CLUSTERS, run
+from damaged_images import png_with_damaged_pixels
 from every_method import METHODS
 from small_methods import make, market, one_line_error, train
 
-from lightning_reid import PseudoLabelCallback
+from lightning_reid import CAP, PseudoLabelCallback
 
 
 @pytest.fixture
@@ -20,7 +21,8 @@ def damaged(persons, tmp_path):
         *sorted((root / "bounding_box_train").glob("*"))[3:20:9],
         sorted((root / "bounding_box_test").glob("*"))[5],
     ]
-    for file in files:
+    files[0].write_bytes(png_with_damaged_pixels(files[0]))  # libpng ends the process over it
+    for file in files[1:]:
         file.write_bytes(file.read_bytes()[:300])
     return root, [file.name for file in files]
 
@@ -48,6 +50,18 @@ def test_a_run_goes_on_without_them_and_names_them_at_the_end(damaged, tmp_path,
     assert bad.sum() == 2
     assert (made.model.labels.hard[bad] == -1).all()
     assert len(made.model.labels) == len(paths)
+
+
+def test_a_camera_of_which_no_image_can_be_read_is_no_obstacle(persons, tmp_path):
+    root = shutil.copytree(persons, tmp_path / "damaged")
+    for file in (root / "bounding_box_train").glob("*_c1*"):
+        file.write_bytes(file.read_bytes()[:300])
+    data = market(root, on_error="skip", batches_per_epoch=2)
+    made = make(CAP)
+    with pytest.warns(UserWarning, match="could not be read"):
+        train(made, data, tmp_path / "run", 1)
+    assert (made.labels.hard[data.train_cameras == 0] == -1).all()
+    assert made.labels.num_clusters > 1
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -3,13 +3,13 @@
 import csv
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from forked_commands import run_python
 from PIL import Image
 
 from lightning_reid.cli import run_command_line
@@ -271,21 +271,21 @@ def test_it_is_listed_and_costs_nothing_before_it_is_asked_for():
         "try:\n    run_command_line(['--help'])\n"
         "finally:\n    assert 'lightning_reid.inspection' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "{check,search,export,fit,validate,test,predict" in done.stdout
-    assert "Look at a data set before training on it" in done.stdout
+    done = run_python("-c", code)
+    assert done.status == 0, done.errors
+    assert "{check,search,export,fit,validate,test,predict" in done.output
+    assert "Look at a data set before training on it" in done.output
 
 
 def test_the_program_tells_its_verdict_in_its_exit_status(copy, tmp_path):
     program = Path(sys.executable).with_name("lightning-reid")
     options = ["--data", "Market1501", "--data.root", str(copy), "--output", str(tmp_path / "out")]
-    done = subprocess.run([program, "check", *options], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
+    done = run_python(program, "check", *options)
+    assert done.status == 0, done.errors
+    assert "Traceback" not in done.errors
     for file in (copy / "bounding_box_test").iterdir():
         file.unlink()
-    done = subprocess.run([program, "check", *options], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "no images" in done.stdout
-    assert "Traceback" not in done.stderr
+    done = run_python(program, "check", *options)
+    assert done.status == 1
+    assert "no images" in done.output
+    assert "Traceback" not in done.errors

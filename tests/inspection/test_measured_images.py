@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from damaged_images import png_with_damaged_pixels, tagged
 from PIL import Image
 
 from lightning_reid.data import read_image
@@ -21,12 +22,17 @@ def test_sizes_and_readability(draw, tmp_path):
     Path(paths[2]).write_bytes(content[: len(content) // 2])
     empty = tmp_path / "empty.png"
     empty.touch()
-    seen = measure([*paths, str(empty), str(tmp_path / "missing.jpg")], num_workers=0)
-    assert seen.height.tolist() == [40, 7, 0, 0, 0]
-    assert seen.width.tolist() == [20, 300, 0, 0, 0]
-    assert seen.readable.tolist() == [True, True, False, False, False]
-    assert sorted(seen.reasons) == [2, 3, 4]
-    assert all(name in seen.reasons[i] for i, name in [(2, "broken.jpg"), (4, "missing.jpg")])
+    damaged, lying = tmp_path / "damaged.png", tmp_path / "lying.jpg"
+    damaged.write_bytes(png_with_damaged_pixels(paths[0]))
+    Image.new("RGB", (40, 20)).save(lying, exif=tagged(6))
+    further = [str(empty), str(tmp_path / "missing.jpg"), str(damaged), str(lying)]
+    seen = measure([*paths, *further], num_workers=0)
+    assert seen.height.tolist() == [40, 7, 0, 0, 0, 0, 40]
+    assert seen.width.tolist() == [20, 300, 0, 0, 0, 0, 20]
+    assert seen.readable.tolist() == [True, True, False, False, False, False, True]
+    assert sorted(seen.reasons) == [2, 3, 4, 5]
+    named = [(2, "broken.jpg"), (4, "missing.jpg"), (5, "damaged.png")]
+    assert all(name in seen.reasons[i] for i, name in named)
 
 
 def test_the_digest_is_of_pixels_and_not_of_files(draw, tmp_path):

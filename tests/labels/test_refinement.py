@@ -161,7 +161,7 @@ def test_bad_input():
         refine_labels(labels, local, cameras, scores[:8])
     with pytest.raises(ValueError, match="9 finite numbers"):
         refine_labels(labels, local, cameras, scores * np.nan)
-    with pytest.raises(ValueError, match="local_labels must be integers"):
+    with pytest.raises(ValueError, match="local_labels must be whole numbers"):
         refine_labels(labels, local + 0.5, cameras, scores)
     with pytest.raises(ValueError, match="global_labels must be at least -1, not -2"):
         refine_labels(labels * 0 - 2, local, cameras, scores)

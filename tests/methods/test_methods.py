@@ -28,6 +28,7 @@ from lightning_reid.clustering import (
 from lightning_reid.data import Augmentation
 from lightning_reid.errors import InputError
 from lightning_reid.losses import update_memory
+from lightning_reid.methods.head import HeadModule
 from lightning_reid.methods.memory import MemoryModule
 
 WITH_CLUSTERER = [cls for cls in METHODS if "clusterer" in options_of(cls)]
@@ -232,18 +233,25 @@ def test_the_memory_moves_once_a_batch_after_the_loss_has_seen_it(persons, tmp_p
 
     class Watched(O2CAP):
         def training_step(self, batch, batch_idx):
-            before = self.memory.clone()
-            step = super().training_step(batch, batch_idx)
-            assert torch.equal(self.memory, before)
-            seen.append((before, step["embeddings"].detach(), step["targets"]))
-            return step
+            self.before = self.memory.clone()
+            return super().training_step(batch, batch_idx)
+
+        def move_memory(self, embeddings, targets):
+            assert torch.equal(self.memory, self.before)
+            super().move_memory(embeddings, targets)
+            seen.append((self.before, embeddings.detach(), targets, self.memory.clone()))
+
+        def on_train_batch_end(self, outputs, batch, batch_idx):
+            assert torch.equal(self.memory, seen[-1][-1])
 
     model = method(Watched)
     trainer(tmp_path, max_epochs=1).fit(model, data(persons))
     assert len(seen) == 3
-    for (before, embeddings, targets), (after, *_) in pairwise(seen):
+    for before, embeddings, targets, after in seen:
         assert not torch.equal(before, after)
         assert torch.equal(after, update_memory(before, embeddings, targets, model.momentum))
+    for (*_, after), (before, *_) in pairwise(seen):
+        assert torch.equal(after, before)
 
 
 def test_gradients_reach_the_network_but_not_the_memory(persons):
@@ -257,13 +265,13 @@ def test_gradients_reach_the_network_but_not_the_memory(persons):
     labels = PseudoLabels.from_clusters(torch.arange(count) % 5, cameras)
     datamodule.assign(labels)
     model.adopt(labels, torch.nn.functional.normalize(torch.randn(count, 24), dim=1))
-    step = model.training_step(next(iter(datamodule.train_dataloader())), 0)
-    step["loss"].backward()
-    assert model.network.backbone.trunk.scale.grad.abs() > 0
     before = model.memory.clone()
-    model.on_train_batch_end(step, {}, 0)
+    batch = next(iter(datamodule.train_dataloader()))
+    model.training_step(batch, 0).backward()
+    assert model.network.backbone.trunk.scale.grad.abs() > 0
+    assert not model.memory.requires_grad
     moved = (model.memory != before).any(dim=1).nonzero()[:, 0]
-    assert set(moved.tolist()) == set(step["targets"].tolist())
+    assert set(moved.tolist()) == set(labels.proxies[batch["index"]].tolist())
 
 
 def test_cap_looks_across_cameras_later(persons, tmp_path):
@@ -305,15 +313,14 @@ def test_a_given_callback_is_used(persons, tmp_path):
     assert kept == [callback]
 
 
-def test_a_checkpoint_restores_memory_and_labels(persons, tmp_path):
+def test_a_module_that_is_loaded_alone_has_its_memory_and_no_labels(persons, tmp_path):
     model, runner = method(O2CAP), trainer(tmp_path)
     runner.fit(model, data(persons))
     runner.save_checkpoint(tmp_path / "model.ckpt")
     back = O2CAP.load_from_checkpoint(tmp_path / "model.ckpt", backbone=Pixels(), weights_only=True)
     assert vars(back.clusterer) == vars(model.clusterer)
     assert torch.equal(back.memory, model.memory)
-    assert torch.equal(back.current_labels().hard, model.current_labels().hard)
-    assert torch.equal(back.proxy_cameras, model.proxy_cameras)
+    assert back.labels is None
 
 
 @pytest.mark.parametrize("cls", [cls for cls in METHODS if cls.datamodule_needs])
@@ -421,3 +428,18 @@ def test_o2cap_associates_by_what_it_clusters_by():
     rows = camera_normalize(rows, torch.cat([cameras, torch.arange(9) % 3]))
     expected = 0.4 * rows[:6] @ rows[6:].T + 0.6 * rows[6:][own] @ rows[6:].T
     torch.testing.assert_close(scores[True], expected)
+
+
+@pytest.mark.parametrize("cls", [cls for cls in METHODS if issubclass(cls, HeadModule)])
+def test_a_head_is_drawn_on_the_cpu_whatever_the_default_device(cls):
+    # a Trainer makes its device, such as a GPU, the default one while it asks for layers
+    heads = []
+    for device in ("cpu", "meta"):
+        model = method(cls)
+        model.head_size = 5
+        before = torch.get_rng_state()
+        with torch.device(device):
+            heads.append(model.new_head(seed=3).state_dict())
+        assert torch.equal(torch.get_rng_state(), before)
+    assert heads[0].keys() == heads[1].keys()
+    assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])

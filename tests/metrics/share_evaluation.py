@@ -23,6 +23,7 @@ BLOCKS = {
 
 def evaluate(rank, world_size, columns, group=None):
     """All numbers, blocks that this rank scored, and images that it has; they go round in turn."""
+    from lightning_reid.errors import InputError
     from lightning_reid.metrics import RetrievalMetrics
     from lightning_reid.metrics.functional import retrieval, single_shot, verification
 
@@ -55,7 +56,21 @@ def evaluate(rank, world_size, columns, group=None):
             metric.update(*(column[batch] for column in columns))
         numbers[f"{protocol} {cross_camera_only}"] = metric.compute()
     retrieval.score_block = score_block
-    return {"numbers": numbers, "scored": len(scored), "kept": len(metric.collect().index)}
+    own = [column[rank::world_size] for column in columns]
+    without_index, one_index = (RetrievalMetrics(process_group=group) for _ in range(2))
+    without_index.update(*own[:-1])
+    one_index.update(*own[:-1], index=torch.zeros_like(own[-1]))
+    try:
+        refused = str(one_index.compute())
+    except InputError as error:
+        refused = str(error)
+    return {
+        "numbers": numbers,
+        "scored": len(scored),
+        "kept": len(metric.collect().index),
+        "without_index": without_index.compute(),
+        "refused": refused,
+    }
 
 
 def run(rank, columns_file, result):
@@ -77,4 +92,6 @@ def run(rank, columns_file, result):
 
 
 if __name__ == "__main__":
-    torch.multiprocessing.spawn(run, tuple(sys.argv[1:]), nprocs=max(GROUPS))
+    torch.multiprocessing.start_processes(
+        run, tuple(sys.argv[1:]), nprocs=max(GROUPS), start_method="fork"
+    )

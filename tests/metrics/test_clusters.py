@@ -168,7 +168,7 @@ def test_order_and_names_of_clusters_mean_nothing(seed):
     renamed = np.where(labels < 0, -5, names[labels])[order]
     for quality in (bcubed_quality, cross_camera_quality):
         before = quality(labels, identities, cameras)
-        after = quality(renamed, -identities[order], cameras[order])
+        after = quality(renamed, 90 - identities[order], cameras[order])
         assert after == pytest.approx(before, nan_ok=True)
 
 

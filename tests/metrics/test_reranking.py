@@ -1,5 +1,7 @@
 """Re-ranking against the published definition, word for word and dense."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,82 @@ from lightning_reid.metrics.functional import reranking as module
 from lightning_reid.metrics.functional.distances import EuclideanDistances
 from lightning_reid.metrics.functional.farthest import farthest_distances
 from lightning_reid.metrics.functional.images import checked_images
+
+
+def k_reciprocal_distance(query, gallery, k1, k2, weight):
+    """Zhong et al. (CVPR 2017), Section 3, with sets of images and without any shortcut.
+
+    N(p, k) are the k nearest of p, R(p, k) those of them that have p among theirs; the authors'
+    code counts p itself besides the k, and averages over k2 with p among them.
+    """
+    images = np.concatenate([query, gallery]).astype(np.float64)
+    everyone = range(len(images))
+    d = ((images[:, None] - images) ** 2).sum(axis=2)
+    d = d / d.max(axis=1)[:, None]
+    by_distance = [sorted(everyone, key=lambda g, p=p: d[p, g]) for p in everyone]
+
+    @cache
+    def n(p, k):
+        return set(by_distance[p][: k + 1])
+
+    @cache
+    def r(p, k):
+        return {g for g in n(p, k) if p in n(g, k)}
+
+    encoded = np.zeros_like(d)
+    for p in everyone:
+        expanded = set(r(p, k1))
+        for q in r(p, k1):
+            half = r(q, round(k1 / 2))
+            if len(r(p, k1) & half) > 2 / 3 * len(half):
+                expanded |= half
+        total = sum(np.exp(-d[p, g]) for g in expanded)
+        for g in expanded:
+            encoded[p, g] = np.exp(-d[p, g]) / total
+    encoded = np.array([encoded[by_distance[p][:k2]].mean(axis=0) for p in everyone])
+    result = np.empty((len(query), len(gallery)))
+    for p in range(len(query)):
+        for g in range(len(gallery)):
+            one, other = encoded[p], encoded[len(query) + g]
+            jaccard = 1 - np.minimum(one, other).sum() / np.maximum(one, other).sum()
+            result[p, g] = (1 - weight) * jaccard + weight * d[p, len(query) + g]
+    return result
+
+
+def random_case(seed):
+    """Few and many images, k2 below and above k1, all three weights; without ties."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, (4, 6) if seed % 3 == 0 else (12, 40))
+    k1, k2 = (int(k) for k in rng.integers(1, (8, 14) if seed % 2 else (30, 8)))
+    people = rng.normal(size=(max(2, sum(sizes) // 5), 6))
+    rows = people[rng.integers(len(people), size=sum(sizes))]
+    rows = (rows + rng.uniform(0.3, 1) * rng.normal(size=rows.shape)).astype(np.float32)
+    return rows[: sizes[0]], rows[sizes[0] :], k1, k2, float(rng.choice([0.0, 0.3, 1.0]))
+
+
+def assert_equals_the_definition(seeds):
+    above = 0
+    for seed in seeds:
+        query, gallery, k1, k2, weight = random_case(seed)
+        sides = [np.arange(len(side)) for side in (query, gallery)] * 2
+        distances = module.reranked(
+            EuclideanDistances(*checked_images(query, gallery, *sides)), Reranking(k1, k2, weight)
+        )
+        # less a constant that does not change the order
+        expected = k_reciprocal_distance(query, gallery, k1, k2, weight) - (1 - weight)
+        found = distances.block(slice(0, len(query)))
+        np.testing.assert_allclose(found, expected, atol=5e-6, err_msg=str((seed, k1, k2)))
+        above += k2 > k1 + 1
+    assert above > len(seeds) / 8
+
+
+def test_distances_are_those_of_the_paper():
+    assert_equals_the_definition(range(60))
+
+
+@pytest.mark.slow
+def test_distances_are_those_of_the_paper_in_many_cases():
+    assert_equals_the_definition(range(60, 660))
 
 
 def people(seed, num_query=40, num_gallery=210, dimensions=16, noise=0.7, unit=True):
@@ -59,7 +137,15 @@ def dense_reranking(query, gallery, k1, k2, weight):
     return final[: len(query), len(query) :]
 
 
-CASES = [(20, 6, 0.3), (20, 1, 0.3), (7, 3, 0.0), (10, 6, 1.0), (300, 6, 0.5), (1, 1, 0.3)]
+CASES = [
+    (20, 6, 0.3),
+    (20, 1, 0.3),
+    (7, 3, 0.0),
+    (10, 6, 1.0),
+    (300, 6, 0.5),
+    (1, 1, 0.3),
+    (3, 9, 0.3),
+]
 
 
 @pytest.mark.parametrize(("k1", "k2", "weight"), CASES)

@@ -120,7 +120,7 @@ def test_order_and_names_mean_nothing(seed, cross_camera_only):
     generator = np.random.default_rng(seed)
     problem = random_problem(seed, 12, 40, 5, 3, ties=True)
     queries, images = generator.permutation(12), generator.permutation(40)
-    people, cameras = generator.permutation(900)[:5] - 300, generator.permutation(50)[:3]
+    people, cameras = generator.permutation(900)[:5], generator.permutation(50)[:3]
     query, gallery, ids, gallery_ids, query_cameras, gallery_cameras = problem
     shuffled = (
         query[queries],
@@ -181,7 +181,7 @@ def test_queries_without_a_match_in_another_camera_are_left_out():
 
 def test_collapsed_embeddings_score_low():
     same = torch.ones(1, 4)
-    ids = torch.cat([torch.zeros(1), torch.ones(9)])
+    ids = torch.cat([torch.zeros(1), torch.ones(9)]).long()
     result = retrieval_metrics(same, same.expand(10, 4), [0], ids, [0], [1] * 10)
     assert result["mAP"] == pytest.approx(0.1)
     assert result["rank1"] == 0
@@ -216,12 +216,15 @@ def spoilt(value):
         ({"gallery_cameras": [[1], [1]]}, r"2 identities, \(2, 1\) cameras"),
         ({"gallery": torch.ones(2, 3)}, "differ"),
         ({"query": torch.ones(4)}, r"query \(Q, D\)"),
+        ({"ranks": 5}, r"ranks must be a list of integers, such as \[1, 5, 10\], not 5"),
+        ({"ranks": (1, 2.5)}, "ranks must be a list of integers"),
+        ({"ranks": "15"}, "ranks must be a list of integers"),
         ({"ranks": (5, 0)}, "the smallest rank must be at least 1, not 0"),
         ({"gallery": spoilt(float("nan"))}, "1 gallery embeddings hold NaN .* row 1"),
         ({"gallery": spoilt(float("inf"))}, "1 gallery embeddings hold NaN .* row 1"),
         ({"gallery": spoilt(1e30)}, "1 gallery embeddings are too long for float32.* row 1"),
-        ({"gallery_ids": ["a", "b"]}, "gallery_ids must be real numbers"),
-        ({"gallery_ids": [0, 0.5]}, "gallery_ids must be whole numbers.* not torch.float64"),
+        ({"gallery_ids": ["a", "b"]}, "gallery_ids must be whole numbers.* not <U1"),
+        ({"gallery_ids": [0, 0.5]}, "gallery_ids must be whole numbers.* not float64"),
         ({"query_cameras": [float("nan")]}, "query_cameras must be whole numbers"),
         ({"query": torch.ones(1, 4).long()}, "query embeddings must be floating point, not torch"),
         ({"gallery": [[1, 0, 0, 0], [0, 0, 0, 0]]}, "gallery embeddings must be floating point"),
@@ -240,6 +243,49 @@ def test_bad_input(change, message):
     }
     with pytest.raises(InputError, match=message):
         retrieval_metrics(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("gallery_ids", "gallery_cameras", "reason"),
+    [
+        ([3, 1], [0, 0], "people who are not in the gallery: 1; .* own camera only: 1$"),
+        ([-1, -1], [1, 1], "Queries of people who are not in the gallery: 2$"),
+        ([], [], "the gallery is empty. .* limit_test_batches"),
+    ],
+)
+def test_the_reason_is_told_once_where_no_query_has_a_match(gallery_ids, gallery_cameras, reason):
+    ids = torch.tensor([0, 1, *gallery_ids])
+    cameras = torch.tensor([0, 0, *gallery_cameras])
+    rows, is_query = torch.eye(4)[: len(ids)], torch.arange(len(ids)) < 2
+    sides = (column.split([2, len(ids) - 2]) for column in (rows, ids, cameras))
+    metric = RetrievalMetrics(normalize_cameras=True, rerank=True, expand=True)
+    metric.update(rows, ids, cameras, is_query)
+    for compute in (
+        lambda: retrieval_metrics(*(part for side in sides for part in side)),
+        metric.compute,
+    ):
+        with pytest.warns(
+            UserWarning, match=f"mAP and all other means are NaN: .*{reason}"
+        ) as told:
+            assert np.isnan(compute()["mAP"])
+        assert len(told) == 1
+
+
+def test_verification_says_which_pairs_are_missing():
+    metric = RetrievalMetrics(verification=True)
+    columns = torch.eye(2), torch.tensor([3, 3]), torch.tensor([0, 1]), torch.tensor([True, False])
+    metric.update(*columns)
+    with pytest.warns(UserWarning, match=r"verification: .* is of different identities, so tpr@"):
+        assert np.isnan(metric.compute()["tpr@0.001"])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_embeddings_whose_distances_overflow_are_refused(dtype):
+    longest = torch.finfo(dtype).max ** 0.5
+    query = torch.tensor([[0.7 * longest, 0.0]], dtype=dtype)  # its square is finite
+    with pytest.raises(InputError, match=f"query embeddings are too long for {str(dtype)[6:]}"):
+        retrieval_metrics(query, -query, [0], [0], [0], [1])
+    assert retrieval_metrics(0.5 * query, -0.5 * query, [0], [0], [0], [1])["mAP"] == 1
 
 
 def columns_of(problem):
@@ -409,6 +455,9 @@ def test_what_was_collected_goes_into_every_function():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
+        ({"ranks": 5}, "ranks must be a list of integers"),
+        ({"open_set": 0.1}, "open_set must be a list of numbers from 0 to 1.* not 0.1"),
+        ({"verification": "0.1"}, "verification must be a list of numbers"),
         ({"ranks": (0,)}, "the smallest rank must be at least 1, not 0"),
         ({"protocol": "viper"}, "protocol must be one of market, cuhk03"),
         ({"confidence": 1.5}, "confidence must be from 0 to 1"),

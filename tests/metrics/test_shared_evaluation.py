@@ -1,14 +1,12 @@
 """Real processes against one: the same numbers to the last bit, each with its share of the work."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forked_commands import run_python
 from literal_retrieval import random_problem
 from share_evaluation import BLOCKS, GROUPS, RULES, evaluate
 
@@ -20,6 +18,7 @@ def columns():
     query, gallery, *sides = random_problem(0, num_query=37, num_ids=9)
     identities = np.concatenate(sides[:2])
     identities[:6] += 100  # queries of people who are not in the gallery
+    identities[[8, 12, *range(50, 230, 9)]] = -1
     return {
         "embeddings": np.concatenate([query, gallery]),
         "identities": identities,
@@ -44,15 +43,8 @@ def in_groups(columns, tmp_path_factory):
     folder = tmp_path_factory.mktemp("shared_evaluation")
     np.savez(folder / "columns.npz", **columns)
     script = Path(__file__).with_name("share_evaluation.py")
-    words = [script, folder / "columns.npz", folder / "result.json"]
-    finished = subprocess.run(
-        [sys.executable, *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert finished.returncode == 0, finished.stderr
+    finished = run_python(script, folder / "columns.npz", folder / "result.json", limit=600)
+    assert finished.status == 0, finished.errors
     return json.loads((folder / "result.json").read_text())
 
 
@@ -82,3 +74,14 @@ def test_own_images_are_back_after_computing(together):
     assert [own["kept"] for own in together] == {2: [119, 118 + 3], 3: [79, 79, 79 + 4]}[
         len(together)
     ]
+
+
+def test_without_an_index_every_row_of_every_process_counts(alone, together):
+    assert alone["without_index"]["num_valid_queries"] > 0
+    for own in together:
+        assert own["without_index"] == pytest.approx(alone["without_index"])
+
+
+def test_every_process_refuses_an_index_that_merges_images(together):
+    for own in together:
+        assert "have the index 0 but differ in identities" in own["refused"]

@@ -59,7 +59,7 @@ def test_what_drawing_ten_thousand_times_approaches():
 def test_a_gallery_of_single_images_is_as_it_is():
     generator = np.random.default_rng(0)
     query, gallery = generator.normal(size=(2, 15, 6))
-    sides = (np.arange(15), np.arange(15), np.zeros(15), np.ones(15))
+    sides = (np.arange(15), np.arange(15), np.zeros(15, int), np.ones(15, int))
     market, cuhk03 = (
         retrieval_metrics(query, gallery, *sides, protocol=name) for name in ("market", "cuhk03")
     )

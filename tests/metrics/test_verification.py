@@ -64,7 +64,7 @@ def test_re_ranked_pairs_are_told_apart_by_the_re_ranked_distance():
 
 
 def test_rates_are_shares():
-    with pytest.raises(InputError, match="false positive rate must be from 0 to 1"):
+    with pytest.raises(InputError, match="rate of false_positive_rates must be from 0 to 1"):
         verification_rates(*random_problem(0), (2.0,))
 
 

@@ -1,12 +1,12 @@
 """Every family of backbones: shapes, strides, gradients."""
 
 import logging
-import subprocess
 import sys
 
 import pytest
 import torch
 import torchvision
+from forked_commands import run_python
 from torch import nn
 
 from lightning_reid.errors import InputError, MissingPackageError
@@ -165,7 +165,7 @@ def test_timm_missing_says_how_to_get_it(monkeypatch):
 
 def test_timm_is_not_imported_before_it_is_used():
     code = "import sys, lightning_reid.models.backbones; sys.exit('timm' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert run_python("-c", code).status == 0
 
 
 def test_last_stride_other_than_1_or_2():
@@ -217,3 +217,80 @@ def test_own_module_that_returns_no_tensor():
 def test_own_module_has_no_published_weights():
     with pytest.raises(ValueError, match="no published weights 'DEFAULT' for Small"):
         build_backbone(Small(), "DEFAULT")
+
+
+@pytest.mark.parametrize("name", ["ResNet50", "RESNET50"])
+def test_names_are_found_in_capitals(name):
+    with pytest.raises(InputError, match="did you mean 'resnet50'"):
+        build_backbone(name, None)
+
+
+def test_a_name_of_timm_lacks_its_prefix():
+    pytest.importorskip("timm")
+    with pytest.raises(InputError, match="did you mean 'timm/vit_tiny_patch16_224'"):
+        build_backbone("vit_tiny_patch16_224", None)
+
+
+def test_a_class_is_named_otherwise_on_the_command_line():
+    with pytest.raises(InputError, match=r"""--model.backbone '{"class_path": "my.Module"}'"""):
+        build_backbone("my.Module", None)
+
+
+@pytest.mark.parametrize("weights", [True, 1, ["a.pth"], {"model": torch.zeros(1)}])
+def test_weights_of_another_type(weights):
+    with pytest.raises(InputError, match=r"weights must be a file, .* got"):
+        build_backbone("resnet18", weights)
+
+
+@pytest.mark.parametrize("backbone", [None, nn.Linear, {"class_path": "torch.nn.Identity"}, 18])
+def test_backbones_of_another_type(backbone):
+    with pytest.raises(InputError, match=r"backbone must be a name .* got"):
+        build_backbone(backbone, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("maxvit_t", (256, 128)),
+        ("vit_b_32", (250, 128)),
+        ("alexnet", (32, 16)),
+        ("timm/test_vit", (250, 128)),
+        ("timm/levit_128s", (256, 128)),
+    ],
+)
+def test_sizes_that_a_backbone_cannot_take(name, size):
+    if name.startswith("timm/"):
+        pytest.importorskip("timm")
+    network = EmbeddingNetwork(name, None)
+    with pytest.raises(InputError, match=rf"{size[0]}x{size[1]} pixels"):
+        network(torch.rand(2, 3, *size))
+
+
+def test_other_errors_of_a_backbone_are_its_own():
+    class Broken(nn.Identity):
+        num_features = 3
+
+        def forward(self, images):
+            if self.training:
+                raise RuntimeError("out of memory")
+            return images
+
+    network = EmbeddingNetwork(Broken(), None)
+    with pytest.raises(RuntimeError, match="^out of memory$"):
+        network(torch.rand(2, 3, 8, 8))
+
+
+def test_pooling_needs_maps():
+    with pytest.raises(InputError, match="pooling='gem' needs a backbone that returns feature"):
+        EmbeddingNetwork("vit_b_32", None, pooling="gem")
+
+    class Pooled(nn.Identity):
+        num_features = 3
+
+        def forward(self, images):
+            return images.mean((2, 3))
+
+    network = EmbeddingNetwork(Pooled(), None, pooling="gem")
+    with pytest.raises(InputError, match="leave pooling out"):
+        network(torch.rand(2, 3, 8, 8))
+    assert EmbeddingNetwork(Pooled(), None)(torch.rand(2, 3, 8, 8)).shape == (2, 3)

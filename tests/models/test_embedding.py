@@ -56,7 +56,7 @@ def test_convolutions_are_laid_out_channels_last():
 
 def test_a_backbone_that_pools_itself():
     backbone = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    network = EmbeddingNetwork(backbone, None, pooling="gem")
+    network = EmbeddingNetwork(backbone, None)
     images = torch.rand(4, 3, 8, 4)
     torch.testing.assert_close(network.features(images), images.mean((2, 3)))
 

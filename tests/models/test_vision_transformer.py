@@ -36,12 +36,12 @@ def test_a_size_not_divisible_by_the_patch():
 
 def test_positions_at_the_native_grid_are_the_same_object():
     positions = torch.rand(1, 17, 6)
-    assert resize_positions(positions, (4, 4)) is positions
+    assert resize_positions(positions, (4, 4), (4, 4)) is positions
 
 
 def test_positions_are_interpolated_bicubically():
     positions = torch.rand(1, 17, 6)
-    resized = resize_positions(positions, (8, 3))
+    resized = resize_positions(positions, (8, 3), (4, 4))
     patches = positions[:, 1:].transpose(1, 2).reshape(1, 6, 4, 4)
     expected = interpolate(patches, (8, 3), mode="bicubic").flatten(2).transpose(1, 2)
     torch.testing.assert_close(resized[:, :1], positions[:, :1])

@@ -82,6 +82,13 @@ def test_images_of_the_querys_identity_and_camera_are_left_out():
     assert across.nearest == [3, 4]
 
 
+def test_images_of_unknown_identity_are_left_out():
+    seen = on_a_line([7, -1, 8, -1, 7], [0, 1, 1, 0, 1], [0, 0.1, 0.2, 0.3, 0.4], num_queries=1)
+    (ranking,) = rank_gallery(seen, scores_of(seen), np.array([0]))
+    assert ranking.nearest == [2, 4]
+    assert (ranking.first_match, ranking.rank) == (4, 2)
+
+
 def test_only_so_many_results_are_kept():
     seen = on_a_line([7, 8, 8, 7], [0, 1, 1, 1], [0, 1, 2, 3], num_queries=1)
     (ranking,) = rank_gallery(seen, scores_of(seen), np.array([0]), num_results=2)

@@ -8,10 +8,11 @@ import faiss
 import numpy as np
 import pytest
 import torch
+from damaged_images import png_with_damaged_pixels, tagged
 from PIL import Image
 
 from lightning_reid import O2CAP
-from lightning_reid.data import read_image
+from lightning_reid.data import UnreadableImageError, read_image
 from lightning_reid.data import test_transform as plain_transform
 from lightning_reid.errors import InputError
 from lightning_reid.search import Embedder, Gallery, TrainedModel
@@ -398,6 +399,14 @@ def test_an_index_that_never_rests_is_told(model, crops, monkeypatch):
         opened(model)
 
 
+def test_images_of_a_folder_by_their_endings(tmp_path):
+    names = ("1.jpg", "2.JPEG", "3.WebP", "4.avif", "5.TIF", os.fsdecode(b"caf\xe9\n.bmp"))
+    for name in (*names, "6.heic", "7.txt", "._1.jpg", "Thumbs.db", "@eaDir/1.jpg/thumb.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert list(list_images(tmp_path).images.paths) == [f"{tmp_path}/{name}" for name in names]
+
+
 def test_linked_folders_are_followed_but_not_in_circles(model, crops, tmp_path):
     linked = tmp_path / "linked"
     (linked / "own").mkdir(parents=True)
@@ -493,3 +502,44 @@ def test_five_lines(model, crops, query):
     for match in gallery.search(query, k=10):
         print(f"{match.similarity:.3f} {match.path}")
     assert gallery.folder == model.parents[1] / "search" / "gallery"
+
+
+def test_lying_images_are_found_upright(model, crops, tmp_path):
+    gallery = opened(model)
+    gallery.add(crops)
+    upright = Image.open(sorted(crops.iterdir())[4])
+    for orientation, turn in ((3, "ROTATE_180"), (6, "ROTATE_90"), (8, "ROTATE_270")):
+        lying = upright.transpose(Image.Transpose[turn])
+        file = tmp_path / f"{orientation}.png"
+        lying.save(file, exif=tagged(orientation))
+        with Image.open(file) as picture:
+            for query in (file, picture):
+                best = gallery.search(query)[0]
+                assert best.path == upright.filename
+                assert best.similarity > 0.999
+        assert gallery.search(np.asarray(lying))[0].similarity < 0.999  # arrays are as they are
+
+
+def test_a_png_with_damaged_pixels_is_named_or_left_out(model, crops, tmp_path):
+    damaged = sorted(crops.iterdir())[4]
+    damaged.write_bytes(png_with_damaged_pixels(damaged))
+    with pytest.raises(UnreadableImageError, match=damaged.name):
+        opened(model).add(crops)
+    gallery = opened(model, on_error="skip")
+    with pytest.warns(UserWarning, match=damaged.name):
+        change = gallery.hold(crops)
+    assert (len(gallery), change.unreadable) == (len([*crops.iterdir()]) - 1, 1)
+    with pytest.raises(UnreadableImageError, match=damaged.name):
+        opened(model).search(damaged)
+    cut = tmp_path / "cut.bmp"
+    Image.new("RGB", (20, 40)).save(cut)
+    cut.write_bytes(cut.read_bytes()[:-500])
+    with Image.open(cut) as picture, pytest.raises(InputError, match="cannot be decoded: .*trunc"):
+        gallery.search(picture)
+
+
+def test_the_limit_of_pixels_of_a_gallery(model, crops):
+    with pytest.raises(UnreadableImageError, match="more than max_pixels=100 allows"):
+        opened(model, max_pixels=100).add(crops)
+    with pytest.raises(InputError, match="max_pixels must be at least 1, not 0"):
+        opened(model, max_pixels=0)

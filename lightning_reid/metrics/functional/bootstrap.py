@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from lightning_reid.errors import InputError, require
-from lightning_reid.metrics.functional.images import Values, as_tensor
+from lightning_reid.indices import whole_numbers
+from lightning_reid.metrics.functional.images import UNKNOWN, Values, as_tensor
 
 _BLOCK_ENTRIES = 1 << 22  # draws held at once
 
@@ -24,7 +25,8 @@ def bootstrap_interval(
     Args:
         values: ``(N,)``, one of each query, such as the average precisions.
         groups: ``(N,)``, such as the queries' identities: draw whole groups, as the queries of one
-            person are not independent. None draws single queries.
+            person are not independent. Integers; each -1, unknown, is a group of its own. None
+            draws single queries.
         confidence: the interval holds so much of the resampled means.
         num_resamples: how often as many queries, or groups, as there are are drawn with
             replacement.
@@ -34,7 +36,8 @@ def bootstrap_interval(
         NaN, NaN where there are no values.
 
     Raises:
-        InputError: if the lengths differ or a setting is out of its range.
+        InputError: if the lengths differ, a value is NaN or infinite, groups are no integers, or a
+            setting is out of its range.
 
     Example:
         >>> low, high = bootstrap_interval([0.2, 0.5, 0.9, 0.4, 0.7])
@@ -44,6 +47,11 @@ def bootstrap_interval(
     require("num_resamples", num_resamples, 1)
     require("confidence", confidence, 0, 1)
     column = as_tensor(values, "values").to("cpu", torch.float64).flatten()
+    if not column.isfinite().all():
+        raise InputError(
+            f"{int((~column.isfinite()).sum())} of {len(column)} values are NaN or infinite: leave "
+            "them out"
+        )
     sums, sizes = _by_group(column, groups)
     if len(column) == 0:
         return float("nan"), float("nan")
@@ -63,12 +71,15 @@ def _by_group(column: Tensor, groups: Values | None) -> tuple[Tensor, Tensor]:
     """Sum and number of the values of each group."""
     if groups is None:
         return column, torch.ones_like(column)
-    numbers = as_tensor(groups, "groups").cpu().flatten()
+    numbers = whole_numbers("groups", groups).cpu().flatten()
     if len(numbers) != len(column):
         raise InputError(
             f"there are {len(column)} values and {len(numbers)} groups: each value needs its group"
         )
     group = torch.unique(numbers, return_inverse=True)[1]
+    alone = (numbers == UNKNOWN).nonzero().flatten()
+    group[alone] = len(numbers) + torch.arange(len(alone))
+    group = torch.unique(group, return_inverse=True)[1]
     return torch.bincount(group, weights=column), torch.bincount(group).double()
 
 

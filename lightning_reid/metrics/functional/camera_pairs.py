@@ -12,6 +12,7 @@ from lightning_reid.metrics.functional.counted import SameIdentity, counted
 from lightning_reid.metrics.functional.images import Values, checked_images
 from lightning_reid.metrics.functional.reranking import Reranking
 from lightning_reid.metrics.functional.retrieval import (
+    checked_ranks,
     distances_between,
     score_block,
     score_values,
@@ -65,6 +66,7 @@ def camera_pair_table(
         >>> table.gallery_cameras, table.metrics["rank1"]
         (tensor([1, 2]), tensor([[1., 1.]], dtype=torch.float64))
     """
+    ranks = checked_ranks(ranks)
     queries, images = checked_images(
         query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lightning_reid.metrics.functional.counting import ascending
 from lightning_reid.metrics.functional.distances import Distances
-from lightning_reid.metrics.functional.images import Images
+from lightning_reid.metrics.functional.images import UNKNOWN, Images
 from lightning_reid.metrics.functional.runs import runs
 
 _PAIR_ENTRIES = 8  # distances that take the memory of one pair of the same identity
@@ -25,11 +25,13 @@ class Counted(NamedTuple):
         matches: ``(B, M)`` distances of their matches, ascending; infinite where there are fewer.
         others: ``(B, G)`` distances of the images of others; infinite where an image does not
             count or is no other's.
+        identified: ``(B,)`` bool, the query's identity is known.
     """
 
     rows: slice
     matches: Tensor
     others: Tensor
+    identified: Tensor
 
 
 @dataclass(frozen=True)
@@ -39,21 +41,26 @@ class SameIdentity:
     Attributes:
         order: ``(G,)`` gallery images sorted by identity.
         first: ``(Q,)`` where the query's identity begins in that order.
-        count: ``(Q,)`` how many gallery images have it.
+        count: ``(Q,)`` how many gallery images have it; none where it is unknown.
+        identified: ``(Q,)`` bool, the query's identity is known.
+        junk: ``(J,)`` gallery images whose identity is unknown.
     """
 
     order: Tensor
     first: Tensor
     count: Tensor
+    identified: Tensor
+    junk: Tensor
 
     @classmethod
     def of(cls, query_ids: Tensor, gallery_ids: Tensor) -> SameIdentity:
-        """Find them."""
-        both = torch.cat([query_ids, gallery_ids])  # of one type of number
-        own, others = torch.split(both, [len(query_ids), len(gallery_ids)])
-        ordered, order = others.sort(stable=True)
-        first = torch.searchsorted(ordered, own)
-        return cls(order, first, torch.searchsorted(ordered, own, right=True) - first)
+        """Find them, for int64 identities; -1 is unknown and the same as none."""
+        ordered, order = gallery_ids.sort(stable=True)
+        first = torch.searchsorted(ordered, query_ids)
+        count = torch.searchsorted(ordered, query_ids, right=True) - first
+        identified = query_ids != UNKNOWN
+        junk = (gallery_ids == UNKNOWN).nonzero().flatten()
+        return cls(order, first, count * identified, identified, junk)
 
     def blocks(self, entries: int) -> list[slice]:
         """Divide the queries into blocks that take the memory of about so many distances.
@@ -106,7 +113,8 @@ def counted(
     """Part the distances of a block of queries into those of matches and of others.
 
     An image with the query's identity and camera does not count, nor, if ``cross_camera_only``,
-    any other image of the query's camera.
+    any other image of the query's camera. An image of unknown identity counts for no query, and
+    for a query of unknown identity no image does.
 
     Args:
         distances: ``(B, G)``; overwritten.
@@ -121,10 +129,13 @@ def counted(
     elsewhere = cameras[row] != gallery_cameras[column]
     near = distances[row, column][elsewhere]
     distances[row, column] = torch.inf
+    identified = same.identified[rows]
+    distances[~identified] = torch.inf
+    distances.index_fill_(1, same.junk, torch.inf)
     if cross_camera_only:
         distances.masked_fill_(cameras[:, None] == gallery_cameras, torch.inf)
     count = torch.bincount(row[elsewhere], minlength=len(cameras))
     row, place = runs(count)
     matches = distances.new_full((len(cameras), max(1, int(count.max()))), torch.inf)
     matches[row, place] = near
-    return Counted(rows, ascending(matches), distances)
+    return Counted(rows, ascending(matches), distances, identified)

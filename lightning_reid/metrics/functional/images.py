@@ -11,9 +11,13 @@ import torch
 from torch import Tensor
 
 from lightning_reid.errors import InputError
+from lightning_reid.indices import whole_numbers
 
 Values = Tensor | npt.ArrayLike
 """A tensor, an array or a list of numbers."""
+
+UNKNOWN = -1
+"""Identity of an image of which it is not known whom it shows."""
 
 _BLOCK_ROWS = 256  # squared at a time
 
@@ -24,8 +28,8 @@ class Images:
 
     Attributes:
         embeddings: ``(N, D)`` float32 or float64.
-        identities: ``(N,)``.
-        cameras: ``(N,)``.
+        identities: ``(N,)`` int64, -1 where unknown.
+        cameras: ``(N,)`` int64.
     """
 
     embeddings: Tensor
@@ -41,8 +45,9 @@ class Images:
         return squared_norms(self.embeddings)
 
     def require_finite(self, name: str) -> None:
-        """Raise an InputError if an embedding, or its squared length, is NaN or infinite."""
-        bad = (~self.squared_norms.isfinite()).nonzero().flatten()
+        """Raise an InputError unless all embeddings, and all their distances, are finite."""
+        # two of them are at most twice the longest apart
+        bad = (~(4 * self.squared_norms).isfinite()).nonzero().flatten()
         if len(bad) == 0:
             return
         too_long = self.embeddings[bad].isfinite().all()
@@ -65,8 +70,9 @@ def checked_images(
     already are not copied.
 
     Raises:
-        InputError: if lengths or dimensions disagree, something is not of the numbers that it
-            should be, or an embedding is NaN, infinite, or too long for its square.
+        InputError: if lengths or dimensions disagree, embeddings are not floating point, NaN,
+            infinite or too long for their squares, or identities or cameras are not integers that
+            fit int64, identities from -1.
     """
     one, other = as_tensor(query, "query"), as_tensor(gallery, "gallery")
     if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1]:
@@ -97,7 +103,7 @@ def squared_norms(rows: Tensor) -> Tensor:
 
 def _side(name: str, embeddings: Tensor, ids: Values, cameras: Values) -> Images:
     columns = [
-        _whole_numbers(as_tensor(values, f"{name}_{kind}"), f"{name}_{kind}").to(embeddings.device)
+        whole_numbers(f"{name}_{kind}", values)
         for values, kind in ((ids, "ids"), (cameras, "cameras"))
     ]
     if any(column.shape != (len(embeddings),) for column in columns):
@@ -105,16 +111,20 @@ def _side(name: str, embeddings: Tensor, ids: Values, cameras: Values) -> Images
         raise InputError(
             "{}: {} embeddings, {} identities, {} cameras".format(name, len(embeddings), *shown)
         )
-    images = Images(embeddings, *columns)
+    require_identities(f"{name}_ids", columns[0])
+    images = Images(embeddings, *(column.to(embeddings.device) for column in columns))
     images.require_finite(name)
     return images
 
 
-def _whole_numbers(column: Tensor, name: str) -> Tensor:
-    """Give the column back; an InputError names it if there are fractions or NaN in it."""
-    if column.is_floating_point() and not torch.equal(column, column.floor()):
-        raise InputError(f"{name} must be whole numbers, such as int64, not {column.dtype}")
-    return column
+def require_identities(name: str, identities: Tensor) -> None:
+    """Raise an InputError if an identity ``(N,)`` int64 is below -1."""
+    lowest = int(identities.min()) if len(identities) else 0
+    if lowest < UNKNOWN:
+        raise InputError(
+            f"{name} must be at least 0, or {UNKNOWN} where it is unknown whom an image shows, "
+            f"not {lowest}"
+        )
 
 
 def as_tensor(values: Values, name: str) -> Tensor:

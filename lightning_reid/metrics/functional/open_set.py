@@ -10,7 +10,8 @@ from lightning_reid.errors import require
 from lightning_reid.metrics.functional.images import Values
 from lightning_reid.metrics.functional.reranking import Reranking
 from lightning_reid.metrics.functional.retrieval import QueryScores, query_scores
-from lightning_reid.metrics.functional.verification import threshold_limits
+from lightning_reid.metrics.functional.undefined import warn_of_open_set
+from lightning_reid.metrics.functional.verification import checked_rates, threshold_limits
 
 
 @torch.no_grad()
@@ -36,8 +37,9 @@ def open_set_rates(
     Args:
         query: ``(Q, D)`` embeddings.
         gallery: ``(G, D)`` embeddings.
-        query_ids: ``(Q,)`` identities; those of unknown queries may be any that the gallery lacks.
-        gallery_ids: ``(G,)`` identities.
+        query_ids: ``(Q,)`` identities; those of unknown queries may be any that the gallery lacks,
+            but not -1: of such a query nothing is known, and it counts as neither.
+        gallery_ids: ``(G,)`` identities; images with -1 are ignored.
         query_cameras: ``(Q,)`` cameras.
         gallery_cameras: ``(G,)`` cameras.
         false_alarm_rates: shares of the unknown queries, from 0 to 1.
@@ -47,11 +49,12 @@ def open_set_rates(
 
     Returns:
         ``dir@<rate>``, the share of the known queries that are found at that rate; NaN where no
-        query is known, or none unknown. ``num_known_queries``, ``num_unknown_queries``.
+        query is known, or none unknown, and a warning says so. ``num_known_queries``,
+        ``num_unknown_queries``.
 
     Raises:
-        InputError: as for :func:`~lightning_reid.metrics.retrieval_metrics`, or if a rate is not
-            between 0 and 1.
+        InputError: as for :func:`~lightning_reid.metrics.retrieval_metrics`, or if the rates are no
+            list of numbers between 0 and 1.
 
     Example:
         >>> query, gallery = torch.tensor([[0.0], [5.0], [9.0]]), torch.tensor([[0.1], [5.5]])
@@ -60,8 +63,7 @@ def open_set_rates(
         {'dir@0': 1.0, 'num_known_queries': 2.0, 'num_unknown_queries': 1.0}
     """
     require("rank", rank, 1)
-    for rate in false_alarm_rates:
-        require("a false alarm rate", rate, 0, 1)
+    rates = checked_rates("false_alarm_rates", false_alarm_rates)
     scores = query_scores(
         query,
         gallery,
@@ -72,7 +74,10 @@ def open_set_rates(
         rerank,
         cross_camera_only,
     )
-    return rates_at_false_alarms(scores, false_alarm_rates, rank)
+    numbers = rates_at_false_alarms(scores, rates, rank)
+    if rates:
+        warn_of_open_set(numbers)
+    return numbers
 
 
 def rates_at_false_alarms(
@@ -80,7 +85,7 @@ def rates_at_false_alarms(
 ) -> dict[str, float]:
     """What :func:`open_set_rates` returns, where the scores of the queries are known."""
     known = scores.valid
-    alarms = scores.nearest[~known].sort().values
+    alarms = scores.nearest[scores.identified & ~known].sort().values
     right = scores.nearest_match[known & (scores.first_match <= rank)]
     both = bool(known.any()) and len(alarms) > 0
     limits = threshold_limits(alarms, len(alarms), false_alarm_rates)

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_reid.clustering.jaccard_forms import Form, form_on, rank_lists, require_room
+from lightning_reid.clustering.jaccard_forms import (
+    Form,
+    form_on,
+    rank_lists,
+    reciprocal_neighbors,
+    require_room,
+)
 from lightning_reid.clustering.locality import renumbered, together
 from lightning_reid.clustering.neighbors import nearest_neighbors
 from lightning_reid.clustering.sparse_rows import Rows, Sets
@@ -40,7 +46,8 @@ class Reranking:
         k1: others among which neighbours must be mutual; a mutual one brings along those that are
             mutual among its first round(k1 / 2), if more than two thirds of them are members
             already. 20 in the paper.
-        k2: nearest images, itself included, over which weights are averaged. 6 in the paper.
+        k2: nearest images, itself included, over which weights are averaged; it may be larger than
+            k1. 6 in the paper.
         original_weight: the paper's lambda, 0.3 there.
 
     Raises:
@@ -150,9 +157,9 @@ def reranked(plain: EuclideanDistances, settings: Reranking) -> RerankedDistance
 
 
 def _rank_lists(points: Tensor, settings: Reranking) -> Tensor:
-    """The k1 nearest others of every image, after itself."""
+    """Every image, then its nearest others: k1 of them, and enough to average over k2."""
     require_room(len(points), settings.k1, settings.k2, points.device)
-    columns = min(settings.k1 + 1, len(points))
+    columns = min(max(settings.k1 + 1, settings.k2), len(points))
     return rank_lists(nearest_neighbors(points, columns)[1], len(points), columns)
 
 
@@ -168,8 +175,7 @@ def _weights(points: Tensor, ranks: Tensor, farthest: Tensor, settings: Rerankin
     form, device = form_on(points.device, "auto")
     order = together(ranks.to(device))
     ranks = renumbered(ranks.to(device), order)
-    half = ranks[:, : round(settings.k1 / 2) + 1]
-    sets = form.reciprocal_sets(ranks, form.mutual(ranks), form.mutual(half))
+    sets = reciprocal_neighbors(form, ranks, settings.k1 + 1, round(settings.k1 / 2) + 1)
     weights = _weighted(form, points, order, sets, farthest)
     if settings.k2 > 1:
         weights = form.averaged(weights, ranks[:, : settings.k2])

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-from lightning_reid.errors import require, require_one_of
+from lightning_reid.errors import InputError, require, require_one_of
 from lightning_reid.metrics.functional.counted import Counted, counted_blocks
 from lightning_reid.metrics.functional.counting import at_or_before
 from lightning_reid.metrics.functional.distances import Distances, EuclideanDistances
 from lightning_reid.metrics.functional.images import Images, Values, checked_images
 from lightning_reid.metrics.functional.reranking import Reranking, reranked
 from lightning_reid.metrics.functional.single_shot import single_shot_values
+from lightning_reid.metrics.functional.undefined import warn_without_match
 
 ProtocolName = Literal["market", "cuhk03"]
 PROTOCOLS: tuple[ProtocolName, ...] = get_args(ProtocolName)
@@ -31,7 +33,9 @@ class QueryScores(NamedTuple):
         first_match: rank of the first match, from 1.
         valid: the query has a match that counts; where not, the three before are 0.
         nearest_match: distance of the first match, infinite where there is none.
-        nearest: distance of the nearest gallery image that counts, whoever it shows.
+        nearest: distance of the nearest gallery image that counts, whoever it shows; infinite where
+            none counts.
+        identified: the query's identity is known; where not, nothing counts for it.
 
     Example:
         >>> query, gallery = torch.tensor([[0.0]]), torch.tensor([[1.0], [2.0], [3.0]])
@@ -48,6 +52,7 @@ class QueryScores(NamedTuple):
     valid: Tensor
     nearest_match: Tensor
     nearest: Tensor
+    identified: Tensor
 
 
 def retrieval_metrics(
@@ -68,6 +73,10 @@ def retrieval_metrics(
     without a match in another camera are left out and counted. Average precision is the mean of
     the precisions at the matches, not the area under an interpolated curve.
 
+    Identity -1 is unknown. Such a gallery image is ignored for every query, neither right nor
+    wrong, like the junk images of Market-1501's evaluation code; it stays a neighbour for
+    re-ranking, which uses no identities. Such a query has no match, and so is left out.
+
     Ties: an image that does not match and lies at exactly the distance of a match counts as ranked
     before it, so that embeddings which have collapsed to a point score low.
 
@@ -78,10 +87,10 @@ def retrieval_metrics(
         query: ``(Q, D)`` embeddings, compared by Euclidean distance in float32, or in float64 if
             one side is float64.
         gallery: ``(G, D)`` embeddings.
-        query_ids: ``(Q,)`` identities.
-        gallery_ids: ``(G,)`` identities.
-        query_cameras: ``(Q,)`` cameras.
-        gallery_cameras: ``(G,)`` cameras.
+        query_ids: ``(Q,)`` identities, integers of any width from 0, or -1 where unknown.
+        gallery_ids: ``(G,)`` identities, likewise.
+        query_cameras: ``(Q,)`` cameras, integers of any width.
+        gallery_cameras: ``(G,)`` cameras, likewise.
         ranks: ranks of the CMC curve to report, from 1.
         rerank: rank by the k-reciprocal distance of
             :class:`~lightning_reid.metrics.Reranking` instead; True takes its defaults.
@@ -93,24 +102,27 @@ def retrieval_metrics(
 
     Returns:
         ``mAP``, ``mINP`` and ``rank<k>`` in [0, 1], ``num_valid_queries``. All but the last are
-        NaN where no query is valid.
+        NaN where no query is valid; a warning then says why.
 
     Raises:
-        InputError: if lengths or dimensions disagree, an embedding is NaN or infinite, a rank is
-            below 1, or the protocol is unknown.
+        InputError: if lengths or dimensions disagree, an embedding is NaN, infinite or too long for
+            squared distances, an identity or a camera is no integer, an identity is below -1,
+            ranks are not integers from 1, or the protocol is unknown.
 
     Example:
         >>> q, g = torch.eye(2), torch.tensor([[1.0, 0.1], [0.1, 1.0], [0.5, 0.5]])
         >>> retrieval_metrics(q, g, [7, 8], [7, 8, 8], [0, 0], [1, 1, 0], ranks=(1,))
         {'mAP': 1.0, 'mINP': 1.0, 'rank1': 1.0, 'num_valid_queries': 2.0}
     """
-    require("the smallest rank", min(ranks, default=1), 1)
+    ranks = checked_ranks(ranks)
     require_one_of("protocol", protocol, PROTOCOLS)
     sides = checked_images(query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras)
     distances = distances_between(*sides, rerank)
     values = score_values(block_scores(*sides, distances, cross_camera_only), ranks)
     if protocol == "cuhk03":
         values |= single_shot_values(*sides, distances, ranks, cross_camera_only)
+    if not values["valid"].any():
+        warn_without_match(*sides)
     return mean_values(values)
 
 
@@ -137,6 +149,22 @@ def query_scores(
         query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras
     )
     return block_scores(one, other, distances_between(one, other, rerank), cross_camera_only)
+
+
+def checked_ranks(ranks: Sequence[int]) -> tuple[int, ...]:
+    """Give ranks of a CMC curve as plain numbers.
+
+    Raises:
+        InputError: if they are no integers from 1 in a list or tuple.
+    """
+    try:
+        numbers = tuple(operator.index(rank) for rank in ranks)
+    except TypeError:
+        raise InputError(
+            f"ranks must be a list of integers, such as [1, 5, 10], not {ranks!r}"
+        ) from None
+    require("the smallest rank", min(numbers, default=1), 1)
+    return numbers
 
 
 def score_values(scores: QueryScores, ranks: Sequence[int]) -> dict[str, Tensor]:
@@ -196,6 +224,7 @@ def score_block(block: Counted) -> QueryScores:
         valid=valid,
         nearest_match=matches[:, 0],
         nearest=nearest,
+        identified=block.identified,
     )
 
 
@@ -225,6 +254,7 @@ def block_scores(
         valid=new(count, dtype=torch.bool),
         nearest_match=new(count),
         nearest=new(count),
+        identified=new(count, dtype=torch.bool),
     )
     for block in counted_blocks(
         query, gallery, distances, cross_camera_only, _BLOCK_ELEMENTS, share

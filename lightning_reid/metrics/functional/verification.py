@@ -9,13 +9,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_reid.errors import require
+from lightning_reid.errors import InputError, require
 from lightning_reid.metrics.functional.counted import counted_blocks
 from lightning_reid.metrics.functional.counting import ascending
 from lightning_reid.metrics.functional.distances import Distances
 from lightning_reid.metrics.functional.images import Images, Values, checked_images
 from lightning_reid.metrics.functional.reranking import Reranking
 from lightning_reid.metrics.functional.retrieval import distances_between
+from lightning_reid.metrics.functional.undefined import warn_of_verification
 
 _BLOCK_ENTRIES = 1 << 24  # distances held at once
 
@@ -50,6 +51,7 @@ def verification_rates(
 
     Exact: a pair is accepted up to the largest distance at which no more than the given share of
     the pairs of different identities are. Pairs at one distance are accepted or refused together.
+    Images whose identity is -1, unknown, are in no pair.
 
     Args:
         query: ``(Q, D)`` embeddings.
@@ -65,11 +67,12 @@ def verification_rates(
 
     Returns:
         ``tpr@<rate>``, the share of the pairs of one identity that is accepted at that rate;
-        NaN where there are no pairs of one kind. ``num_positive_pairs``, ``num_negative_pairs``.
+        NaN where there are no pairs of one kind, and a warning says so. ``num_positive_pairs``,
+        ``num_negative_pairs``.
 
     Raises:
-        InputError: as for :func:`~lightning_reid.metrics.retrieval_metrics`, or if a rate is not
-            between 0 and 1.
+        InputError: as for :func:`~lightning_reid.metrics.retrieval_metrics`, or if the rates are no
+            list of numbers between 0 and 1.
 
     Example:
         >>> query, gallery = torch.tensor([[0.0], [5.0]]), torch.tensor([[0.1], [3.0]])
@@ -77,14 +80,37 @@ def verification_rates(
         >>> verification_rates(*sides, false_positive_rates=[0.0])
         {'tpr@0': 1.0, 'num_positive_pairs': 2.0, 'num_negative_pairs': 2.0}
     """
-    for rate in false_positive_rates:
-        require("a false positive rate", rate, 0, 1)
+    rates = checked_rates("false_positive_rates", false_positive_rates)
     queries, images = checked_images(
         query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras
     )
     distances = distances_between(queries, images, rerank)
-    pairs = pair_distances(queries, images, distances, false_positive_rates, cross_camera_only)
-    return rates_at_false_positives(pairs, false_positive_rates)
+    pairs = pair_distances(queries, images, distances, rates, cross_camera_only)
+    numbers = rates_at_false_positives(pairs, rates)
+    if rates:
+        warn_of_verification(numbers)
+    return numbers
+
+
+def checked_rates(name: str, rates: Sequence[float]) -> tuple[float, ...]:
+    """Give rates as plain numbers.
+
+    Args:
+        name: What an error calls them.
+        rates: Numbers from 0 to 1.
+
+    Raises:
+        InputError: If they are no such numbers in a list or tuple.
+    """
+    try:
+        numbers = tuple(float(rate) for rate in rates)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{name} must be a list of numbers from 0 to 1, such as [0.01, 0.1], not {rates!r}"
+        ) from None
+    for rate in numbers:
+        require(f"a rate of {name}", rate, 0, 1)
+    return numbers
 
 
 @torch.no_grad()

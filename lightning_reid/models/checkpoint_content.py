@@ -1,0 +1,114 @@
+"""What a checkpoint of this library holds, checked before anything is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+from torch import Tensor
+
+from lightning_reid.errors import InputError
+from lightning_reid.models.tensor_names import unwrapped_name
+from lightning_reid.run_folder import CONFIG, run_of
+
+_OWN = "lightning_reid"
+_NETWORK = "network."  # before the names of the network's tensors
+
+
+def method_of(checkpoint: Any, name: str) -> str:
+    """Return the name of the method that wrote a checkpoint.
+
+    Args:
+        checkpoint: What `read_checkpoint` returned.
+        name: What to call the checkpoint in messages.
+
+    Raises:
+        InputError: The checkpoint was not written by this library.
+    """
+    saved = checkpoint.get(_OWN) if isinstance(checkpoint, Mapping) else None
+    method = saved.get("method") if isinstance(saved, Mapping) else None
+    if not isinstance(method, str):
+        raise InputError(
+            f"{name} was not written by a run of lightning_reid: give the checkpoints/last.ckpt of "
+            "one, or start from its weights with --model.weights=<file>"
+        )
+    return method
+
+
+def hyper_parameters_of(
+    checkpoint: Mapping[str, Any], name: str, without: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return the arguments that a checkpoint's method was made with.
+
+    They are plain values, and settings of this library's own classes. A class that a file names is
+    never imported or instantiated: whoever wrote the file would choose which code runs.
+
+    Args:
+        checkpoint: What `read_checkpoint` returned.
+        name: What to call the checkpoint in messages.
+        without: Arguments that are left out, as they are given otherwise.
+
+    Raises:
+        InputError: They are not a dictionary, or one of them names a class of another package.
+    """
+    found = checkpoint.get("hyper_parameters", {})
+    if not isinstance(found, Mapping) or not all(isinstance(key, str) for key in found):
+        raise InputError(f"{name} is damaged: its hyper_parameters are not a dictionary of names")
+    # Lightning adds names with an underscore, for a way to make the method that is not used here
+    settings = {key: v for key, v in found.items() if key[0:1] != "_" and key not in without}
+    for key, value in settings.items():
+        if (path := _foreign_class(value, depth=0)) is not None:
+            raise InputError(
+                f"{name} was trained with {key}={path}, a class that is not of this library, and a "
+                f"checkpoint does not decide which code runs: pass it yourself, as in "
+                f"load_from_checkpoint(file, {key}=...)"
+            )
+    return settings
+
+
+def network_weights(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of the network in a method's state dict, under the network's names."""
+    names = {name: unwrapped_name(name) for name in state_dict}
+    return {
+        plain.removeprefix(_NETWORK): state_dict[name]
+        for name, plain in names.items()
+        if plain.startswith(_NETWORK)
+    }
+
+
+def run_image_size(file: Path) -> tuple[int, int]:
+    """Return the height and width of images, in pixels, in the settings of a checkpoint's run.
+
+    Raises:
+        InputError: They are not there.
+    """
+    config = run_of(file) / CONFIG
+    try:
+        settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+        height, width = map(int, settings["data"]["init_args"]["size"])
+    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{config} does not tell the size of images ({error}): say with --size what the model "
+            'was trained with, such as --size "[256,128]"'
+        ) from error
+    return height, width
+
+
+_DEEPEST = 20  # levels of lists and dictionaries in an argument
+
+
+def _foreign_class(value: Any, depth: int) -> str | None:
+    """Return the path of a class of another package that a value names, if there is one."""
+    if depth > _DEEPEST:
+        return "a value of endless depth"
+    if isinstance(value, Mapping):
+        path = value.get("class_path")
+        if path is not None and not str(path).startswith(f"{_OWN}."):
+            return str(path)
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return None
+    found = (_foreign_class(each, depth + 1) for each in value)
+    return next((path for path in found if path is not None), None)
