@@ -29,9 +29,6 @@ _PACKAGE = (
     "lightning_reid.clustering.dbscan_loops",
     "lightning_reid.clustering.jaccard_loops",
     "lightning_reid.clustering.selection_loops",
-    "lightning_reid.export.command",
-    "lightning_reid.inspection.command",
-    "lightning_reid.search.command",
     "torch.utils.tensorboard",
 )
 

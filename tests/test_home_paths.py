@@ -6,7 +6,6 @@ import pytest
 import torch
 from briefly_trained import train
 from command_line import SMALL, run
-from conftest import TINY
 
 from lightning_reid import O2CAP, ManifestData, Market1501
 from lightning_reid.cli import run_command_line
@@ -77,7 +76,12 @@ def test_python(home):
     listed = ManifestData("~/list.csv")
     listed.setup("fit")
     assert len(read_manifest("~/list.csv").samples) == len(listed.train_samples)
-    assert draw_synthetic_persons("~/drawn", **TINY, progress=False) == home / "drawn"
+    assert (
+        draw_synthetic_persons(
+            "~/drawn", num_train_identities=6, num_test_identities=4, num_cameras=3, progress=False
+        )
+        == home / "drawn"
+    )
     paths = list(data.paths("train"))
     cameras = torch.zeros(len(paths))
     save_local_labels("~/labels.npz", paths, labels=[*range(len(paths))], cameras=cameras)

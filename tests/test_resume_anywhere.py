@@ -12,6 +12,7 @@ import torch
 from every_method import METHODS, options_of
 from lightning_fabric.plugins.environments import SLURMEnvironment
 from pytorch_lightning.callbacks import ModelCheckpoint, OnExceptionCheckpoint
+from pytorch_lightning.loggers import CSVLogger
 from small_methods import QUIET, make, market, same_state, state_of, train
 from torch.utils.data import DataLoader
 
@@ -84,10 +85,9 @@ def run(cls, root, folder, *callbacks, checkpoint=None, data=None, epochs=None, 
         default_root_dir=folder,
         enable_progress_bar=False,
         enable_model_summary=False,
-        logger=False,
         max_epochs=epochs or EPOCHS.get(cls.__name__, 3),
         callbacks=[record, *callbacks],
-        **{"enable_checkpointing": False, **options},
+        **{"enable_checkpointing": False, "logger": False, **options},
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "You're resuming from a checkpoint that ended before")
@@ -285,6 +285,32 @@ def test_a_job_that_slurm_requeues(cls, hook, persons, tmp_path, monkeypatch):
     resumed = run(cls, persons, folder, **environment)
     assert len(resumed[0]) == len(whole[0]) - (2 if hook == "on_after_backward" else 4)
     assert_resumed(resumed, whole, hook)
+
+
+class Steps(CSVLogger):
+    """Which steps' losses are logged."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.steps = []
+
+    def log_metrics(self, metrics, step=None):
+        if "train/loss" in metrics:
+            self.steps.append(step)
+
+
+@pytest.mark.parametrize("limit", [{}, {"max_steps": 6, "epochs": -1}])
+def test_loggers_are_told_the_right_steps(limit, persons, tmp_path):
+    options = {"log_every_n_steps": 1, **limit}
+    saver = SaveAt(tmp_path, "on_train_batch_end", "on_train_epoch_end")
+    whole = Steps(tmp_path)
+    run(O2CAP, persons, tmp_path, saver, logger=whole, **options)
+    assert whole.steps == [*range(6)]
+    for file in saver.saved[:-1]:
+        done = torch.load(file, weights_only=True)["global_step"]
+        log = Steps(tmp_path)
+        run(O2CAP, persons, tmp_path, checkpoint=file, logger=log, **options)
+        assert log.steps == [*range(done, 6)], file
 
 
 def test_a_checkpoint_holds_the_labels_once(persons, tmp_path):

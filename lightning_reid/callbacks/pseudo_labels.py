@@ -319,11 +319,11 @@ class PseudoLabelCallback(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Label for the next epoch, before the checkpoint of this one is written."""
         self._requeue.answer(trainer)
-        if _is_cut_short(trainer):
-            return
         # running statistics: without groups of its own, batch norm saw other images on every rank,
         # and DDP hands out those of the first not before the next training step
         follow_first_rank(trainer, pl_module.buffers())
+        if _is_cut_short(trainer):
+            return
         # after the last epoch too: the log then tells about the final network, and a longer run
         # that starts from its checkpoint finds the labels it would have made itself
         epoch = trainer.current_epoch + 1

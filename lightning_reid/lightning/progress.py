@@ -104,6 +104,8 @@ def begin(trainer: pl.Trainer, point: ResumePoint) -> None:
     warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before")
     trainer.fit_loop._restarting = False
     trainer.fit_loop.epoch_loop.restarting = point.in_epoch
+    # without another round of the loop, which would count a batch for the loggers
+    trainer.fit_loop.epoch_loop.val_loop._has_run = point.is_last
 
 
 def skip_batches(trainer: pl.Trainer, count: int) -> None:

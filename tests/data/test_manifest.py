@@ -219,7 +219,7 @@ def test_other_encodings_are_named(tmp_path, encoding):
     [
         ({"cam": "camera"}, "columns: 'cam' is none of path, camera"),
         ({"camera": "cam"}, "no column 'cam'; .*path, camera"),
-        ({"tracklet": "track"}, "no column 'track'.* which one holds the tracklet: --data.columns"),
+        ({"tracklet": "track"}, "no column 'track'.* which one holds the tracklet: columns"),
     ],
 )
 def test_names_of_columns_that_are_not_there(tmp_path, names, match):
