@@ -34,6 +34,7 @@ from lightning_reid.lightning import (
 from lightning_reid.lightning.progress import (
     ResumePoint,
     begin,
+    end_epoch,
     has_accumulated_gradients,
     resume_point,
     rewind,
@@ -319,6 +320,7 @@ class PseudoLabelCallback(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Label for the next epoch, before the checkpoint of this one is written."""
         self._requeue.answer(trainer)
+        end_epoch(trainer)
         # running statistics: without groups of its own, batch norm saw other images on every rank,
         # and DDP hands out those of the first not before the next training step
         follow_first_rank(trainer, pl_module.buffers())

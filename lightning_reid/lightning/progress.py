@@ -108,6 +108,11 @@ def begin(trainer: pl.Trainer, point: ResumePoint) -> None:
     trainer.fit_loop.epoch_loop.val_loop._has_run = point.is_last
 
 
+def end_epoch(trainer: pl.Trainer) -> None:
+    """Let the next epoch be a whole one; called in ``on_train_epoch_end``."""
+    trainer.fit_loop.epoch_loop.restarting = False
+
+
 def skip_batches(trainer: pl.Trainer, count: int) -> None:
     """Load batches that are trained on already, and drop them; called in ``on_train_start``."""
     fetcher = trainer.fit_loop._data_fetcher
