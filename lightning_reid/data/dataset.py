@@ -64,9 +64,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
     ) -> None:
         self.paths = paths if isinstance(paths, Strings) else Strings(paths)
         self.transform = transform
-        # arrays: tensors would move into /dev/shm on their way to workers that are not forked
-        tensors = {"camera": cameras, **(columns or {})}
-        self.columns = {name: column.numpy() for name, column in tensors.items()}
+        self.columns = {"camera": cameras, **(columns or {})}
         self.on_error = on_error
         self.cache = cache
         self.max_pixels = max_pixels
@@ -74,11 +72,20 @@ class ImageDataset(Dataset[dict[str, Any]]):
             if len(column) != len(self.paths):
                 raise ValueError(f"{len(column)} values of {name!r} for {len(self.paths)} images")
 
+    def __getstate__(self) -> dict[str, Any]:
+        # tensors would move into /dev/shm on their way to workers that are not forked
+        arrays = {name: column.numpy() for name, column in self.columns.items()}
+        return {**vars(self), "columns": arrays}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        tensors = {name: torch.from_numpy(array) for name, array in state["columns"].items()}
+        vars(self).update(state, columns=tensors)
+
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        item = {name: torch.as_tensor(column[index]) for name, column in self.columns.items()}
+        item = {name: column[index] for name, column in self.columns.items()}
         item["index"] = torch.tensor(int(index))
         try:
             image = self._image(index)

@@ -69,8 +69,9 @@ class ImageCache:
     def _attach(self, file: IO[bytes], count: int, size: tuple[int, int]) -> None:
         self._file = file
         memory = torch.frombuffer(mmap.mmap(file.fileno(), 0), dtype=torch.uint8)
-        self.kept = memory[:count]
-        self.images = memory[count : count + count * 3 * size[0] * size[1]].view(count, 3, *size)
+        needed = count * 3 * size[0] * size[1]
+        self.images = memory[:needed].view(count, 3, *size)
+        self.kept = memory[needed : needed + count]
         self.resize: v2.Transform = resize(size)
 
 
