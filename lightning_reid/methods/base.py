@@ -469,22 +469,25 @@ class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
                 f"{name} was written by {method}, the model is {type(self).__name__}; "
                 f"choose --model={method} or start from its backbone with --model.weights=<file>"
             )
-        weights = network_weights(checkpoint.get("state_dict", {}))
+        weights = network_weights(checkpoint, name)
         network = unwrapped(self.network)
         adapted = adaptable_names(network)
         theirs, own = (
-            {k: v.shape for k, v in state.items() if k not in adapted}
+            {k: getattr(v, "shape", None) for k, v in state.items() if k not in adapted}
             for state in (weights, network.state_dict())
         )
         if theirs and theirs != own:
+            first = next(k for k in [*own, *theirs] if theirs.get(k) != own.get(k))
             saved, given = (
-                s.get("backbone", "given as a module")
-                for s in (checkpoint.get("hyper_parameters", {}), self.hparams)
+                settings.get("backbone", "given as a module")
+                if isinstance(settings, Mapping)
+                else "unknown"
+                for settings in (checkpoint.get("hyper_parameters", {}), self.hparams)
             )
             raise InputError(
                 f"{name} holds another network (backbone {saved}) than the settings give "
-                f"(backbone {given}): take its own, --config <its run folder>/config.yaml, or "
-                "load_from_checkpoint(file, backbone=...) in Python"
+                f"(backbone {given}), which differ in {first}: take its own, --config <its run "
+                "folder>/config.yaml, or load_from_checkpoint(file, backbone=...) in Python"
             )
 
     def on_fit_start(self) -> None:

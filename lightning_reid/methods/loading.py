@@ -49,12 +49,13 @@ def load_method(
             f"{name} does not make a {method.__name__}: {error}; arguments of load_from_checkpoint "
             "replace those in the file"
         ) from error
+    module.require_own(checkpoint, name)  # an error names the file
+    weights = checkpoint["state_dict"]
     module.configure_model()
     module.on_load_checkpoint(checkpoint)
     try:
-        weights = checkpoint["state_dict"]
         module.load_state_dict(weights, module.strict_loading if strict is None else strict)
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except RuntimeError as error:
         raise InputError(
             f"the weights in {name} do not fit {method.__name__}: {shorten(str(error), 300)}"
         ) from error

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
-from torch import Tensor
 
 from lightning_reid.errors import InputError
 from lightning_reid.models.tensor_names import unwrapped_name
@@ -68,13 +67,24 @@ def hyper_parameters_of(
     return settings
 
 
-def network_weights(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of the network in a method's state dict, under the network's names."""
-    names = {name: unwrapped_name(name) for name in state_dict}
+def network_weights(checkpoint: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the tensors of the network in a checkpoint, under the network's names.
+
+    Args:
+        checkpoint: What `read_checkpoint` returned.
+        name: What to call the checkpoint in messages.
+
+    Raises:
+        InputError: It holds no dictionary of named tensors.
+    """
+    weights = checkpoint.get("state_dict")
+    if not isinstance(weights, Mapping) or not all(isinstance(key, str) for key in weights):
+        raise InputError(f"{name} is damaged: its state_dict is not a dictionary of named tensors")
+    plain = {unwrapped_name(key): value for key, value in weights.items()}
     return {
-        plain.removeprefix(_NETWORK): state_dict[name]
-        for name, plain in names.items()
-        if plain.startswith(_NETWORK)
+        key.removeprefix(_NETWORK): value
+        for key, value in plain.items()
+        if key.startswith(_NETWORK)
     }
 
 

@@ -80,7 +80,7 @@ class TrainedModel:
             network = EmbeddingNetwork(weights=None, **settings)
         except (TypeError, ValueError) as error:
             raise InputError(f"the settings in {file} do not make a network: {error}") from error
-        _fill(network, content.get("state_dict"), file)
+        _fill(network, network_weights(content, str(file)), file)
         return cls(network.eval(), size or run_image_size(file), file, settings)
 
     @cached_property
@@ -95,10 +95,10 @@ class TrainedModel:
         return seen.hexdigest()
 
 
-def _fill(network: EmbeddingNetwork, weights: Any, file: Path) -> None:
+def _fill(network: EmbeddingNetwork, weights: dict[str, Any], file: Path) -> None:
     try:
-        network.load_state_dict(network_weights(weights))
-    except (RuntimeError, TypeError, AttributeError) as error:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
         raise InputError(
             f"the weights in {file} do not fit the network that it tells of: "
             + shorten(str(error), 300)

@@ -127,7 +127,12 @@ def test_other_checkpoints_are_refused(content, base, tmp_path):
 
 
 DAMAGES = {
-    "no weights": (lambda c: c.pop("state_dict"), "weights in .*damaged.ckpt do not fit"),
+    "no weights": (lambda c: c.pop("state_dict"), "state_dict is not a dictionary"),
+    "a list of weights": (lambda c: c.update(state_dict=[1]), "state_dict is not a dictionary"),
+    "numbers for weights": (
+        lambda c: c["state_dict"].update({"network.neck.weight": 1}),
+        "holds another network",
+    ),
     "weights of another": (
         lambda c: c.update(state_dict={"a": torch.zeros(1)}),
         "weights in .*damaged.ckpt do not fit",
