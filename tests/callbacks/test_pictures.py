@@ -435,6 +435,7 @@ def test_several_processes_draw_what_one_does(persons, tmp_path):
         assert one.read_bytes() == two.read_bytes()
 
 
+@pytest.mark.all_pictures
 def test_the_command_line_draws_and_tests_into_its_own_folder(persons, tmp_path):
     folder = tmp_path / "run"
     options = [*EASY_CLUSTERS, "--trainer.max_epochs=1"]
