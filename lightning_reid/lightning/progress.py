@@ -58,7 +58,8 @@ def resume_point(checkpoint: Mapping[str, Any], labeled_epoch: int) -> ResumePoi
     if epochs["started"] > epochs["processed"]:
         in_step = batches["started"] > batches["processed"]
         done = batches["processed"]
-        return ResumePoint(epochs["processed"], done, is_last and not in_step, in_step)
+        is_last &= batches["ready"] == done  # it is known once the last batch is loaded
+        return ResumePoint(epochs["processed"], done, is_last, in_step)
     ended = epochs["processed"] - 1
     if ended >= 0 and batches["processed"] and (not is_last or labeled_epoch <= ended):
         # cut short, as by max_steps, or saved before the labels of the next epoch were made
