@@ -36,6 +36,7 @@ from lightning_reid.lightning.cli import ArgsType, LightningArgumentParser, Ligh
 from lightning_reid.lightning.internals import handle_sigterm, is_launched_by_function
 from lightning_reid.loggers import ContinuedCSVLogger, RepeatedEpochs
 from lightning_reid.methods import ReIDModule
+from lightning_reid.models.checkpoint_content import method_of
 from lightning_reid.models.checkpoint_files import is_checkpoint_path, read_checkpoint
 from lightning_reid.option_errors import BriefParser
 from lightning_reid.report import print_summary
@@ -219,7 +220,8 @@ class ReIDCLI(LightningCLI):
         """A Trainer that logs, saves and draws into the run folder."""
         if self.folder.checkpoint:
             # before anything is written into its folder
-            checkpoint = _read_run_checkpoint(self.folder.checkpoint)
+            checkpoint = read_checkpoint(self.folder.checkpoint)
+            method_of(checkpoint, str(self.folder.checkpoint))  # refuses one of another kind
             self._require_epochs(checkpoint)
             self._checkpoint = checkpoint
             self.steps_before = checkpoint.get("global_step", 0)
@@ -247,7 +249,7 @@ class ReIDCLI(LightningCLI):
         return trainer
 
     def _trainer_settings(self) -> dict[str, Any]:
-        """What the Trainer is given in place of, or beside, the user's settings."""
+        """Return the Trainer's arguments that replace or extend those of the user."""
         path = str(self.folder.path)
         settings: dict[str, Any] = {"default_root_dir": path, "logger": self._loggers(path)}
         plugins = _as_list(self._given("plugins"))
@@ -392,19 +394,9 @@ def _as_list(given: Any) -> list[Any]:
 
 
 def _prepares_data(datamodule: Any) -> bool:
-    """Whether it downloads or draws its data before it can be read."""
+    """Return whether a data module downloads or draws its data before it can be read."""
     own = getattr(type(datamodule), "prepare_data", None)
     return own is not None and own is not pl.LightningDataModule.prepare_data
-
-
-def _read_run_checkpoint(file: Path) -> Mapping[str, Any]:
-    checkpoint = read_checkpoint(file)
-    if not isinstance(checkpoint, dict) or not checkpoint.get("lightning_reid"):
-        raise InputError(
-            f"{file} was not written by a run of lightning_reid: give the checkpoints/last.ckpt of "
-            "one, or start from its weights with --model.weights=<file>"
-        )
-    return checkpoint
 
 
 def main() -> None:
@@ -421,10 +413,10 @@ def main() -> None:
             if not getattr(rank_zero_only, "rank", 0):
                 sys.stderr.write("lightning-reid: interrupted\n")
             sys.exit(status)
-        told = user_error(error) if isinstance(error, Exception) else None
-        if told is None:
+        message = user_error(error) if isinstance(error, Exception) else None
+        if message is None:
             raise
-        sys.exit(f"lightning-reid: {told}")
+        sys.exit(f"lightning-reid: {message}")
     if isinstance(done, int):
         sys.exit(done)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Any
 
@@ -19,6 +19,19 @@ class InputError(ValueError):
 
 class UnknownArgumentError(InputError, TypeError):
     """A class was given an argument that it does not have; the message says which are like it."""
+
+
+def causes(error: BaseException | None, suppressed: bool = False) -> Iterator[BaseException]:
+    """Yield an error and the errors that led to it, the last one first.
+
+    Args:
+        error: What was caught.
+        suppressed: Whether to follow errors that ``raise ... from None`` hides.
+    """
+    while error is not None:
+        yield error
+        hidden = error.__suppress_context__ and not suppressed
+        error = error.__cause__ or (None if hidden else error.__context__)
 
 
 class MissingPackageError(ImportError):

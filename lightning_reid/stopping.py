@@ -6,9 +6,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
+from lightning_reid.errors import causes
 from lightning_reid.lightning import rank_zero_only
 
 INTERRUPTED = 128 + signal.SIGINT  # exit statuses, by custom
@@ -54,18 +54,12 @@ def stop_status(error: BaseException) -> int | None:
     Returns:
         130 after Ctrl-C, 143 after SIGTERM, None if the process was not stopped.
     """
-    for cause in _chain(error):
+    for cause in causes(error, suppressed=True):
         if isinstance(cause, KeyboardInterrupt):
             return INTERRUPTED
         if isinstance(cause, Terminated):
             return TERMINATED
     return None
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _is_started_by_lightning() -> bool:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dis
 import re
-from collections.abc import Iterator
 
 import torch
 import torch.distributed as dist
 import yaml  # type: ignore[import-untyped]
 from omegaconf.errors import OmegaConfBaseException
 
-from lightning_reid.errors import DownloadError, InputError, MissingPackageError
+from lightning_reid.errors import DownloadError, InputError, MissingPackageError, causes
 from lightning_reid.lightning import MisconfigurationException
 
 _OWN = (InputError, DownloadError, MissingPackageError)
@@ -39,18 +38,11 @@ def user_error(error: BaseException) -> str | None:
     Returns:
         One or a few lines; None for a programming error, whose traceback is needed.
     """
-    return next(filter(None, map(_message, _chain(error))), None)
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        context = None if error.__suppress_context__ else error.__context__
-        error = error.__cause__ or context
+    return next(filter(None, map(_message, causes(error))), None)
 
 
 def _message(error: BaseException) -> str | None:
-    """Of this error alone."""
+    """Return what to print of an error, whatever led to it."""
     text = str(error)
     if text.startswith("Caught "):  # in a worker process: a traceback, and at its end the error
         text = text.strip().splitlines()[-1].partition(": ")[2]

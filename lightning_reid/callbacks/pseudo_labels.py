@@ -142,7 +142,7 @@ class PseudoLabelCallback(pl.Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Restore labels, history and seed from a checkpoint."""
         if state_dict["labels"] is not None:
             self.labels = PseudoLabels.from_state_dict(state_dict["labels"])
         self._labeled_epoch = state_dict["epoch"]
@@ -506,11 +506,11 @@ def images_digest(datamodule: Any) -> str | None:
 
     Example:
         >>> class Gate:
-        ...     root, train_cameras = "/data/gate", torch.tensor([0, 1])
+        ...     root, train_cameras = "old/gate", torch.tensor([0, 1])
         ...     def paths(self, split):
         ...         return [f"{self.root}/1.jpg", f"{self.root}/2.jpg"]
         >>> here, moved = Gate(), Gate()
-        >>> moved.root = "/mnt/gate"
+        >>> moved.root = "new/gate"
         >>> images_digest(here) == images_digest(moved)
         True
     """

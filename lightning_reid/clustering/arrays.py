@@ -47,14 +47,15 @@ def unit_rows(features: NDArray[Any] | Tensor) -> Tensor:
     Lengths may be 0.01 off, as rows that were normalised in half precision are.
 
     Args:
-        features: As for :func:`feature_rows`.
+        features: (N, D) array or tensor of real numbers.
 
     Returns:
         The (N, D) features, detached; memory is shared where possible.
 
     Raises:
-        ValueError: As for :func:`feature_rows`.
-        InputError: As for :func:`feature_rows`, or if a row is not of unit length.
+        ValueError: If the features are not 2-D, are complex or empty, or hold NaN or infinite
+            values.
+        InputError: If a row is not of unit length, or a copy takes more memory than is free.
     """
     rows = _float32_rows(features)
     lengths = vector_norm(rows, dim=1)

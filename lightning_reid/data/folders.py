@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -53,6 +53,10 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
     return entry.is_dir()
 
 
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    return is_image_name(entry.name) and not is_folder(entry)
+
+
 def entries_of(folder: str | Path) -> list[os.DirEntry[str]]:
     """Files and folders in a folder, sorted by name, without hidden ones.
 
@@ -96,12 +100,7 @@ class ImageFolders:
         Raises:
             InputError: If there is no such folder, or it holds no image.
         """
-        names: list[str] = []
-        others: list[str] = []
-        for entry in self._entries(folder):
-            is_image = is_image_name(entry.name) and not is_folder(entry)
-            (names if is_image else others).append(entry.name)
-        self._leave_out(folder, others)
+        names, others = self._split(folder, _is_image)
         if not names:
             raise InputError(
                 f"no images ({', '.join(IMAGE_SUFFIXES)}) in {folder}"
@@ -115,24 +114,26 @@ class ImageFolders:
         Raises:
             InputError: If there is no such folder, or it holds no other.
         """
-        names: list[str] = []
-        others: list[str] = []
-        for entry in self._entries(folder):
-            (names if is_folder(entry) else others).append(entry.name)
-        self._leave_out(folder, others)
+        names, _ = self._split(folder, is_folder)
         if not names:
             raise InputError(f"no folders in {folder}; check the root of the data")
         return names
 
-    def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
+    def _split(
+        self, folder: Path, is_wanted: Callable[[os.DirEntry[str]], bool]
+    ) -> tuple[list[str], list[str]]:
+        """Return the names in a folder that are wanted, and the others, which are counted."""
         if not os.path.isdir(folder):  # noqa: PTH112  # which raises for names that are too long
             raise InputError(f"no folder {folder}; check the root of the data")
-        return [entry for entry in entries_of(folder) if entry.name.lower() not in _SYSTEM_FILES]
-
-    def _leave_out(self, folder: Path, names: Sequence[str]) -> None:
-        if names:
-            self._first = self._first or os.path.relpath(folder / names[0], self.root)
-            self._others += len(names)
+        names: list[str] = []
+        others: list[str] = []
+        for entry in entries_of(folder):
+            if entry.name.lower() not in _SYSTEM_FILES:
+                (names if is_wanted(entry) else others).append(entry.name)
+        if others:
+            self._first = self._first or os.path.relpath(folder / others[0], self.root)
+            self._others += len(others)
+        return names, others
 
     def __enter__(self) -> ImageFolders:
         return self

@@ -114,7 +114,7 @@ class UnreadableImageError(InputError):
 
 
 class ImageHeader(NamedTuple):
-    """What a file says about its image before any pixel is decoded.
+    """Format, stored size and orientation of an image, read before any pixel is decoded.
 
     Attributes:
         format: ``"JPEG"``, ``"PNG"``, ``"WEBP"``, ``"GIF"``, ``"BMP"``, ``"TIFF"``, ``"AVIF"``,

@@ -167,7 +167,7 @@ def _positions(
 
 
 def _why_no_header(columns: Sequence[str]) -> str | None:
-    """What a list has in the place of a line that names its columns, if that can be told."""
+    """Return why the first line of a list does not name its columns; None if it may do so."""
     first = next(filter(None, columns), "")
     if first.startswith(("[", "{")):
         return "is JSON; save it as CSV or Parquet, with the columns path and camera"

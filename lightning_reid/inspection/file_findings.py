@@ -1,4 +1,4 @@
-"""What is wrong with image files, whatever the images show."""
+"""Findings of image files, whatever the images show."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAMED = 5  # files under a finding
 
 
 def findings_of_files(data: Inspected) -> Iterator[Finding]:
-    """What is unreadable, damaged, turned, or of another name than other programs expect."""
+    """Yield findings of unreadable, damaged, turned and oddly named files."""
     yield from _of_unreadable(data)
     yield from _of_damaged(data)
     yield from _of_turned(data)

@@ -47,7 +47,7 @@ _CONTRADICTIONS = {
 
 
 def findings_of_images(data: Inspected) -> Iterator[Finding]:
-    """What is of one colour, misshapen, tiny, copied, or nearly the same."""
+    """Yield findings of images of one color, misshapen, tiny, copied or nearly the same."""
     yield from _of_plain(data)
     yield from _of_shape(data)
     yield from _of_tiny(data)

@@ -27,28 +27,19 @@ _NAMED = 5  # files under a finding
 
 
 def findings_of_quality(data: Inspected) -> Iterator[Finding]:
-    """What is too dark, too bright or blurred; images of one colour have a finding of their own."""
+    """Yield findings of dark, bright and blurred images; those of one color have their own."""
     measured = data.measured
     rows = np.flatnonzero(measured.readable & ~measured.plain)
     if not len(rows):
         return
     brightness, sharpness = measured.brightness[rows], measured.sharpness[rows]
-    yield from _of_worst(
-        data,
-        rows,
-        worst(-brightness, -_DARK),
-        [f"{level:.0f}" for level in brightness.tolist()],
-        "dark",
-        f"very dark, with a mean brightness below {_DARK} of 255",
-    )
-    yield from _of_worst(
-        data,
-        rows,
-        worst(brightness, _BRIGHT),
-        [f"{level:.0f}" for level in brightness.tolist()],
-        "bright",
-        f"very bright, with a mean brightness above {_BRIGHT} of 255",
-    )
+    levels = [f"{level:.0f}" for level in brightness.tolist()]
+    for chosen, kind, limits in (
+        (worst(-brightness, -_DARK), "dark", f"below {_DARK}"),
+        (worst(brightness, _BRIGHT), "bright", f"above {_BRIGHT}"),
+    ):
+        what = f"very {kind}, with a mean brightness {limits} of 255"
+        yield from _of_worst(data, rows, chosen, levels, kind, what)
     if np.isnan(sharpness).all():
         return
     limit = min(_BLURRED, float(np.nanmedian(sharpness)) / _BELOW_OTHERS)
@@ -71,7 +62,7 @@ def _of_worst(
     picture: str,
     what: str,
 ) -> Iterator[Finding]:
-    """A finding of the images ``rows[chosen]``, the worst first."""
+    """Yield a finding of the images ``rows[chosen]``, the worst first, if there are any."""
     if not len(chosen):
         return
     share = len(chosen) / len(rows)
