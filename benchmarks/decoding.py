@@ -96,7 +96,7 @@ def draw_files(folder: Path, count: int) -> None:
 
 
 def ways_of(folder: Path) -> dict[str, tuple[Callable[[int], object], int]]:
-    """What is measured of every kind of file, and for how many images."""
+    """Return the measurements of every kind of file, with their number of images."""
     return {
         f"{kind}: {name}": (way, len([*(folder / kind).iterdir()]))
         for kind in ("JPEG", "JPEG with EXIF", "PNG")
@@ -148,7 +148,7 @@ def compare(
 
 
 def server_of(checkout: Path, folder: Path) -> subprocess.Popen[str]:
-    """A process that measures a checkout, when it is asked."""
+    """Process that measures a checkout on request."""
     command = [sys.executable, __file__, "--serve", str(folder)]
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}

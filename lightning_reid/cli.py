@@ -99,12 +99,12 @@ class ReIDCLI(LightningCLI):
 
     @property
     def _config(self) -> Namespace:
-        """The settings of the command, as parsed."""
+        """Parsed settings of the command."""
         config: Namespace = self.config[self.subcommand] if self.subcommand else self.config
         return config
 
     def _given(self, option: str) -> Any:
-        """A setting of the Trainer's."""
+        """Return a setting that the user gave the Trainer."""
         return self._get(self.config_init, "trainer")[option]
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

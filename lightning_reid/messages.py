@@ -74,7 +74,7 @@ def did_you_mean(given: str, names: Iterable[str], prefix: str = "") -> str:
 
 
 def _likeness(given: str, name: str) -> float:
-    """From 0 to 1, of the last parts; where a whole group was meant, of the first."""
+    """Compare the last parts of two names, or the first ones of groups; return 0 to 1."""
     head, _, last = given.partition(".")[0], *given.rpartition(".")[1:]
     own = name.rpartition(".")[2]
     words = own.split("_")

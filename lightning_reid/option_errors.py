@@ -66,15 +66,15 @@ def _expand_home(settings: Any) -> Any:
 
 
 class BriefErrors(ArgumentParser):
-    """A parser that tells a wrong option in two lines, and knows ``~`` in options and configs."""
+    """Parser that reports a wrong option in two lines and expands ``~`` in options and configs."""
 
     def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
-        """As for any parser."""
+        """Parse a command line, with ``~`` replaced by the home folder."""
         config: Namespace = _expand_home(super().parse_args(*args, **kwargs))
         return config
 
     def parse_object(self, *args: Any, **kwargs: Any) -> Namespace:
-        """As for any parser."""
+        """Parse settings that are given as an object, with ``~`` replaced by the home folder."""
         config: Namespace = _expand_home(super().parse_object(*args, **kwargs))
         return config
 
@@ -196,14 +196,14 @@ class _Wrong:
 
 
 def _plain(kind: str) -> str:
-    """A type as people say it: the values of a literal, a class without its module."""
+    """Name a type plainly: the values of a literal, a class without its module."""
     if found := _LITERAL.fullmatch(kind):
         return " or ".join(value.strip("'\"") for value in found[1].split(", "))
     return kind.rpartition(".")[2] if _TYPES.fullmatch(kind) else kind
 
 
 def _of_classes(known: Collection[str]) -> Iterator[str]:
-    """Options that every method and every data set has, for the parsers that take one."""
+    """Yield the options of every method and data set, for the parsers that take one."""
     from lightning_reid.datamodules import ReIDDataModule
     from lightning_reid.methods import ReIDModule
 

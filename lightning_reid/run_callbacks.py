@@ -28,11 +28,11 @@ class LastCheckpoint(ModelCheckpoint):
 
     @property
     def state_key(self) -> str:
-        """The key of its state in a checkpoint."""
+        """Key of its state in a checkpoint, unlike that of any other ``ModelCheckpoint``."""
         return "LastCheckpoint"
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """See to it that other checkpoints can be written, then write this one.
+        """Write the checkpoint, unless another one watches a measure that is missing.
 
         Lightning would only warn, and write none, where their measure is never logged.
         """
@@ -71,7 +71,7 @@ class RequeuedCheckpoints(pl.Callback):
         self._delete(trainer, keep=trainer.ckpt_path)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The whole run is done."""
+        """Delete all of them, as the whole run is done."""
         self._delete(trainer)
 
     def _delete(self, trainer: pl.Trainer, keep: str | Path | None = None) -> None:
@@ -82,7 +82,7 @@ class RequeuedCheckpoints(pl.Callback):
 
 
 class HowToGoOn(pl.Callback):
-    """Says, when training is interrupted from outside, how to go on with it.
+    """Print how to resume training that is interrupted from outside.
 
     Args:
         folder: of the run.
@@ -94,7 +94,7 @@ class HowToGoOn(pl.Callback):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """In one line."""
+        """Print the command that resumes the run."""
         if not isinstance(exception, (KeyboardInterrupt, SystemExit)):
             return
         settings, last = self.folder / CONFIG, self.folder / LAST
@@ -114,7 +114,7 @@ class EndLaunched(pl.Callback):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Not at once: this process would be ended with them."""
+        """Kill the processes when this one exits; at once would end it with them."""
         if isinstance(exception, (KeyboardInterrupt, SystemExit)):
             end_launched_at_exit(trainer)
 
@@ -129,22 +129,22 @@ class SaveConfig(SaveConfigCallback):
     begins_again = False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Not yet."""
+        """Write nothing before the run has begun, unlike Lightning."""
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Checkpoint, data and method fit together."""
+        """Write the settings of ``fit``, once checkpoint, data and method fit together."""
         self._write(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """For the command ``validate``."""
+        """Write the settings of ``validate``."""
         self._write(trainer)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """For the command ``test``, and before ``fit``."""
+        """Write the settings of ``test``, or of ``fit``, which tests first."""
         self._write(trainer)
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """For the command ``predict``."""
+        """Write the settings of ``predict``."""
         self._write(trainer)
 
     def _write(self, trainer: pl.Trainer) -> None:

@@ -102,7 +102,7 @@ class RunFolder:
 
     @classmethod
     def _resumed(cls, run: Path) -> RunFolder:
-        """The folder of a run whose job SLURM has started again."""
+        """Take the folder of a run whose job SLURM has started again."""
         file = newest_checkpoint(run)
         where = f"from {file}" if file else "from the beginning: it has no checkpoint yet"
         rank_zero_info(f"SLURM job {slurm_job()} was started again: {run} goes on {where}")
@@ -123,7 +123,7 @@ class RunFolder:
 
 
 def find_checkpoint(given: str | Path) -> Path:
-    """The file that is meant by a file or the folder of a run, whose newest it is.
+    """Return a checkpoint file, or the newest one in the folder of a run.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -137,7 +137,7 @@ def find_checkpoint(given: str | Path) -> Path:
 
 
 def newest_checkpoint(run: Path) -> Path | None:
-    """The checkpoint of a run that has come farthest; None if it has none."""
+    """Return the checkpoint of a run with the most training steps; None if it has none."""
     last, requeued = run / LAST, requeued_checkpoint(run)
     if not last.is_file():
         return requeued
@@ -147,13 +147,13 @@ def newest_checkpoint(run: Path) -> Path | None:
 
 
 def requeued_checkpoint(run: Path) -> Path | None:
-    """The newest checkpoint that was written before SLURM requeued a run's job, if any."""
+    """Return the newest checkpoint that SLURM's requeue left in a run; None if there is none."""
     files = requeued_checkpoints(run)
     return files[-1] if files else None
 
 
 def requeued_checkpoints(run: Path) -> list[Path]:
-    """All checkpoints that were written before SLURM requeued a run's job, oldest first."""
+    """List the checkpoints that SLURM's requeues left in a run, oldest first."""
     if not run.is_dir():
         return []
     found = [(int(m[1]), path) for path in run.iterdir() if (m := _REQUEUED.fullmatch(path.name))]
@@ -161,7 +161,7 @@ def requeued_checkpoints(run: Path) -> list[Path]:
 
 
 def slurm_job() -> str | None:
-    """The SLURM job that this process belongs to; None if it belongs to none."""
+    """Return the SLURM job of this process; None if it belongs to none."""
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     if array is not None:
         return f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID', '')}"
@@ -220,7 +220,7 @@ def _begun(wanted: Path, own: Path | None) -> Path | None:
 
 
 def _has_trained(run: Path) -> bool:
-    """Whether it has finished an epoch, or has a checkpoint, whether or not it keeps them."""
+    """Return whether a run has finished an epoch or has a checkpoint."""
     from lightning_reid.report.record import RunRecord
 
     if (run / LAST).is_file() or requeued_checkpoint(run):
@@ -230,7 +230,7 @@ def _has_trained(run: Path) -> bool:
 
 
 def _is_requeued(run: Path) -> bool:
-    """Whether SLURM has started the job again that was at this run."""
+    """Return whether SLURM has started the job of a run again."""
     from lightning_reid.report.record import RunRecord
 
     job = slurm_job()

@@ -1,4 +1,4 @@
-"""How a command ends that is stopped from outside."""
+"""Ending of a command that is stopped from outside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which errors are for the user to solve, and what the command line prints of them."""
+"""Errors that the user can solve, and what the command line prints of them."""
 
 from __future__ import annotations
 

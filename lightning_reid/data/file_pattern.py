@@ -81,7 +81,7 @@ class FolderTable(Table):
 
 
 def _among(images: Counter[str], first: str) -> str:
-    """How many of the files that do not match are images."""
+    """Count the images among the files that do not match, by ending."""
     if not images:
         return ""
     endings = ", ".join(f"{count} {ending}" for ending, count in images.most_common())

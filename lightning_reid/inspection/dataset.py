@@ -95,7 +95,7 @@ class Listing:
         return self.samples.paths[int(index)].removeprefix(self._folder)
 
     def some_names(self, rows: Booleans | Integers) -> tuple[str, ...]:
-        """The first few files of a choice of images, or of positions in their order."""
+        """Name the first few files of a mask of images, or of positions in their order."""
         chosen = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
         return tuple(self.name(index) for index in chosen[:_NAMED])
 

@@ -47,7 +47,7 @@ def counted(number: int, one: str, many: str) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in per cent, with two digits."""
+    """Format a share in per cent, with two digits."""
     return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
 
 

@@ -232,7 +232,7 @@ def _pairs(listing: Listing, alike: Likeness, rows: Booleans, column: str) -> tu
 
 
 def _factor(values: npt.NDArray[np.float64], typical: float) -> npt.NDArray[np.float64]:
-    """How many times as large or as small as another number, 1 or more."""
+    """Return how many times a number is as large or as small as another one, 1 or more."""
     factors: npt.NDArray[np.float64] = np.maximum(values / typical, typical / values)
     return factors
 

@@ -1,4 +1,4 @@
-"""Every image decoded once: its file, its size, its quality, what it shows, some thumbnails."""
+"""Measurements of every image: its file, size, quality and a hash of what it shows."""
 
 from __future__ import annotations
 

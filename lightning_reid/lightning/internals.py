@@ -1,4 +1,4 @@
-"""What is done with private parts of Lightning's Trainer, apart from its loop of epochs."""
+"""Private parts of Lightning's Trainer, apart from its loop of epochs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where in a run a checkpoint was taken, and how Lightning's loops are brought back there.
+"""Position of a checkpoint in a run, and how Lightning's loops are brought back there.
 
 Lightning's own restart begins the interrupted epoch's batches over, or leaves out the end of an
 epoch, depending on the hook that saved the checkpoint. What is private to its loops is used here

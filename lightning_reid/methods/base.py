@@ -338,7 +338,7 @@ class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
         )
 
     def _batch_norm_images(self, batch_size: int, trainer: pl.Trainer) -> tuple[int, bool]:
-        """The images that batch norm sees at a time, and whether the Trainer synchronises it."""
+        """Return how many images batch norm sees at a time, and whether it is synchronized."""
         ranks, group = trainer.world_size, self.samples_per_bn_group
         synchronized = ranks > 1 and getattr(trainer.strategy, "_layer_sync", None) is not None
         if synchronized and group:

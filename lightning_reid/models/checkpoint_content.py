@@ -1,4 +1,4 @@
-"""What a checkpoint of this library holds, checked before anything is made of it."""
+"""Content of this library's checkpoints, checked before anything is made of it."""
 
 from __future__ import annotations
 

@@ -105,4 +105,4 @@ PLAIN_VALUES: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     *((kind, f"datetime.{kind.__name__}") for kind in _VALUES),
     *((kind, f"builtins.{kind.__name__}") for kind in _FACTORIES),
 ]
-"""What `torch.serialization.safe_globals` takes: each object with the name that files give it."""
+"""Objects for `torch.serialization.safe_globals`, each with the name that files give it."""

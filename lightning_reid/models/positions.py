@@ -176,7 +176,7 @@ def fit_positions(
 
 
 class _Layout(NamedTuple):
-    """How many tokens come before the patches, and the grid of these."""
+    """Number of tokens before the patches, and the grid of the patches."""
 
     tokens: int
     grid: Grid

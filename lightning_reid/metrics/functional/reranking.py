@@ -157,7 +157,7 @@ def reranked(plain: EuclideanDistances, settings: Reranking) -> RerankedDistance
 
 
 def _rank_lists(points: Tensor, settings: Reranking) -> Tensor:
-    """Every image, then its nearest others: k1 of them, and enough to average over k2."""
+    """Rank for every image itself and its nearest others: k1, and enough to average over k2."""
     require_room(len(points), settings.k1, settings.k2, points.device)
     columns = min(max(settings.k1 + 1, settings.k2), len(points))
     return rank_lists(nearest_neighbors(points, columns)[1], len(points), columns)

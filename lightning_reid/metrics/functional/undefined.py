@@ -1,4 +1,4 @@
-"""Why a number of an evaluation is NaN."""
+"""Warnings of numbers of an evaluation that are NaN."""
 
 from __future__ import annotations
 
