@@ -9,12 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import IO, Any
 
 from lightning_reid.errors import InputError
 from lightning_reid.lightning import pl, rank_zero_info, rank_zero_only, rank_zero_warn
 from lightning_reid.local_paths import local_path
-from lightning_reid.run_claim import claim
+from lightning_reid.run_claim import Claim, claim
 
 LAST = Path("checkpoints", "last.ckpt")
 CONFIG = "config.yaml"
@@ -39,7 +38,7 @@ class RunFolder:
 
     path: Path
     checkpoint: Path | None = None
-    held: IO[Any] | None = field(default=None, compare=False, repr=False)
+    held: Claim | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def choose(
@@ -298,7 +297,7 @@ def _first_free(wanted: Path) -> RunFolder:
     raise AssertionError("numbers do not end")
 
 
-def _hold(run: Path) -> IO[Any] | None:
+def _hold(run: Path) -> Claim | None:
     if getattr(rank_zero_only, "rank", 0):
         return None
     if held := claim(run):

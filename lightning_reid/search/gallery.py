@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from os.path import isfile  # a Path for each of a million takes seconds
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,13 +13,24 @@ import numpy.typing as npt
 
 from lightning_reid.data.samples import UNKNOWN, Integers
 from lightning_reid.errors import InputError, require
+from lightning_reid.lightning import rank_zero_warn
 from lightning_reid.local_paths import local_path
+from lightning_reid.messages import printable
 from lightning_reid.models.trained import TrainedModel
+from lightning_reid.run_claim import hold
 from lightning_reid.run_folder import run_of
 from lightning_reid.search.embedder import Embedded, Embedder, Vectors
-from lightning_reid.search.index import Index, generation_of, is_there, written_generation
-from lightning_reid.search.listing import UNKNOWN_CAMERA, Listing, Source, list_images
+from lightning_reid.search.index import Index, generation_of, is_there
+from lightning_reid.search.listing import (
+    UNKNOWN_CAMERA,
+    Listing,
+    Source,
+    folders_of,
+    list_images,
+)
 from lightning_reid.search.query import Query, is_file
+from lightning_reid.search.table import written_generation
+from lightning_reid.search.update import Update, rows_of
 
 OWN = "own"  # stands for the camera that the gallery knows a query to be from
 
@@ -104,16 +114,11 @@ class Gallery:
         self.embedder = embedder
         self.folder = local_path(folder).resolve()
         self._fingerprint = embedder.model.fingerprint
+        self._rebuilds = rebuild  # until the first new state is written
         if is_there(self.folder) and not rebuild:
-            self._index = Index.read(self.folder, self._fingerprint, mapped=True)
-            self._mapped = True
-            self._written: int | None = self._index.generation
+            self._read()
         else:
-            self._written = written_generation(self.folder)
-            self._index = Index.empty(
-                self._fingerprint, embedder.dimensions, generation_of(self.folder)
-            )
-            self._mapped = False
+            self._begin()
 
     @classmethod
     def open(
@@ -167,7 +172,8 @@ class Gallery:
             InputError: if there are no images, the folder of the index cannot be written, or
                 another process has changed the index since it was read.
         """
-        return self._take_in(list_images(source, pattern, columns), keep_others=True)
+        wanted = list_images(source, pattern, columns)
+        return self._take_in(wanted, folders_of(source), keep_others=True)
 
     def hold(
         self,
@@ -176,7 +182,8 @@ class Gallery:
         columns: Mapping[str, str] | None = None,
     ) -> Change:
         """Hold these images and no others; arguments and errors as for :meth:`add`."""
-        return self._take_in(list_images(source, pattern, columns), keep_others=False)
+        wanted = list_images(source, pattern, columns)
+        return self._take_in(wanted, folders_of(source), keep_others=False)
 
     def search(self, query: Query, k: int = 10, exclude_camera: str | None = None) -> list[Match]:
         """The ``k`` images that are nearest to another, a file or in memory.
@@ -224,13 +231,10 @@ class Gallery:
         ]
         excluded = self._excluded(names, are_files, exclude_camera)
         embedded = self._embedded(queries, names, np.array(are_files, dtype=bool))
-        cameras = [excluded[i] for i in embedded.places.tolist()]
-        found: dict[str, list[Match]] = {}
-        for camera in dict.fromkeys(cameras):
-            own = np.array([place == camera for place in cameras])
-            matches = self._nearest(embedded.vectors[own], k, camera)
-            asked = [names[i] for i in embedded.places[own].tolist()]
-            found |= zip(asked, matches, strict=True)
+        left_out = None if excluded is None else excluded[embedded.places]
+        matches = self._nearest(embedded.vectors, k, left_out)
+        asked = [names[i] for i in embedded.places.tolist()]
+        found = dict(zip(asked, matches, strict=True))
         return {name: found[name] for name in names if name in found}
 
     def _embedded(
@@ -246,12 +250,11 @@ class Gallery:
             np.concatenate([read.vectors, vectors]),
         )
 
-    def _nearest(self, vectors: Vectors, k: int, excluded: str | None) -> Iterator[list[Match]]:
+    def _nearest(
+        self, vectors: Vectors, k: int, excluded: Integers | None
+    ) -> Iterator[list[Match]]:
         listing = self._index.listing
-        allowed = None
-        if excluded is not None:
-            allowed = listing.images.cameras != listing.images.camera_names.index(excluded)
-        found = self._index.nearest(vectors, min(k, len(self)), allowed)
+        found = self._index.nearest(vectors, min(k, len(self)), excluded)
         for similarities, rows in zip(*found, strict=True):
             pairs = zip(similarities.tolist(), rows.tolist(), strict=True)
             yield [
@@ -262,10 +265,10 @@ class Gallery:
 
     def _excluded(
         self, queries: Sequence[str], are_files: Sequence[bool], camera: str | None
-    ) -> list[str | None]:
-        """For each query the camera whose images are left out."""
+    ) -> Integers | None:
+        """For each query the number of the camera whose images are left out."""
         if camera is None:
-            return [None] * len(queries)
+            return None
         images = self._index.listing.images
         known = [name for name in images.camera_set if name != UNKNOWN_CAMERA]
         if not known:
@@ -279,84 +282,100 @@ class Gallery:
                     f"no image of the gallery is from the camera {camera!r}; its cameras are "
                     f"{', '.join(known)}"
                 )
-            return [camera] * len(queries)
+            return np.full(len(queries), images.camera_names.index(camera))
         absolute = [str(Path(query).absolute()) for query in queries]
         sought = [path if file else "" for path, file in zip(absolute, are_files, strict=True)]
-        rows = _rows_of(sought, images.paths)
-        cameras = [UNKNOWN_CAMERA if r < 0 else self._index.listing.camera(r) for r in rows]
-        if UNKNOWN_CAMERA in cameras:
-            query = queries[cameras.index(UNKNOWN_CAMERA)]
+        rows = rows_of(sought, images.paths)
+        nameless = [row < 0 or images[row].camera == UNKNOWN_CAMERA for row in rows.tolist()]
+        if any(nameless):
             raise InputError(
-                f"the gallery does not tell the camera of the query {query}: name it instead of "
-                f"{OWN!r}"
+                "the gallery does not tell the camera of the query "
+                f"{queries[nameless.index(True)]}: name it instead of {OWN!r}"
             )
-        return list(cameras)
+        return images.cameras[rows]
 
-    def _take_in(self, wanted: Listing, keep_others: bool) -> Change:
-        """Bring the index up to date."""
-        there = self._index.listing
-        rows = _rows_of(wanted.images.paths, there.images.paths)
-        same = np.zeros(len(wanted), dtype=bool)
-        same[rows >= 0] = (there.stamps[rows[rows >= 0]] == wanted.stamps[rows >= 0]).all(1)
-        # a list may tell another camera of an image than before
-        current, own = wanted.take(np.flatnonzero(same)), rows[same]
-        if keep_others:
-            others = np.setdiff1d(np.arange(len(there)), rows[rows >= 0])
-            files = (there.images.paths[row] for row in others.tolist())
-            present = np.fromiter(map(isfile, files), dtype=bool, count=len(others))
-            others = others[present]
-            current, own = current + there.take(others), np.concatenate([own, others])
-        kept = np.zeros(len(there), dtype=bool)
-        kept[own] = True
-        listing = current.take(np.argsort(own))
-        fresh = wanted.take(np.flatnonzero(~same))
-        removed = int((~kept).sum()) - int((rows[~same] >= 0).sum())  # but for those that changed
-        unchanged = kept.all() and not len(fresh) and _same_cameras(listing, there)
-        if not (unchanged and is_there(self.folder)):
-            self._require_writable()
-            self._keep(kept, listing)
-            self._embed(fresh)
-        return Change(len(self) - len(listing), removed, len(listing) + len(fresh) - len(self))
+    def _take_in(self, wanted: Listing, folders: Sequence[str], keep_others: bool) -> Change:
+        """Bring the index up to date; see :meth:`Update.of` for the arguments."""
+        update = Update.of(self._index.listing, wanted, folders, keep_others)
+        if not update.changes and is_there(self.folder):
+            return self._change(update)
+        self._require_writable()
+        waiting = f"Waiting for another process that changes the index in {self.folder}"
+        with hold(self.folder, waiting):
+            if self._catch_up(keep_others):
+                update = Update.of(self._index.listing, wanted, folders, keep_others)
+            if update.changes or not is_there(self.folder):
+                self._embed(update)
+        return self._change(update)
 
-    def _keep(self, kept: npt.NDArray[np.bool_], listing: Listing) -> None:
-        """Forget all other images; on the disk they stay until the next saving."""
-        if self._mapped:
-            whole = Index.read(self.folder, self._fingerprint, mapped=False)
-            self._require_unchanged(whole.generation)
-            self._index, self._mapped = whole, False
-        self._require_unchanged(written_generation(self.folder))
-        self._index = self._index.without(kept, listing)
+    def _change(self, update: Update) -> Change:
+        if update.unseen:
+            rank_zero_warn(
+                f"kept {len(update.unseen)} images of the index that cannot be seen, such as "
+                f"{printable(update.unseen[0])}: is their disk mounted?"
+            )
+        embedded = len(self) - len(update.listing)
+        return Change(embedded, update.removed, len(update.fresh) - embedded)
 
-    def _require_unchanged(self, generation: int | None) -> None:
-        """Nothing that another process has written may be lost; what is gone cannot be."""
-        if generation not in (None, self._written):
+    def _read(self) -> None:
+        """Take what is on the disk."""
+        self._index = Index.read(self.folder, self._fingerprint, self.embedder.dimensions)
+        self._written: int | None = self._index.generation
+
+    def _begin(self) -> None:
+        """Take nothing of what is on the disk."""
+        self._written = written_generation(self.folder)
+        generation = generation_of(self.folder)
+        self._index = Index.empty(self._fingerprint, self.embedder.dimensions, generation)
+
+    def _catch_up(self, keep_others: bool) -> bool:
+        """Take what another process has written meanwhile, if any; return whether it has."""
+        if self._is_newest():
+            return False
+        if not self._rebuilds:
+            self._read()
+        elif not keep_others:
+            self._begin()
+        else:
+            self._require_newest()
+        return True
+
+    def _is_newest(self) -> bool:
+        """Whether the disk holds nothing newer; what is gone cannot be lost."""
+        return written_generation(self.folder) in (None, self._written)
+
+    def _require_newest(self) -> None:
+        """Nothing that another process has written may be lost."""
+        if not self._is_newest():
             raise InputError(f"another process has changed the index in {self.folder}: begin again")
 
-    def _embed(self, fresh: Listing) -> None:
-        """Add images; now and then, and if anything fails, what has been done is saved."""
-        before, done = self._index.listing, [np.empty(0, dtype=np.int64)]
+    def _embed(self, update: Update) -> None:
+        """Embed images; now and then, and if anything fails, what has been done is saved."""
+        kept, listing = update.kept, update.listing
+        done: list[Embedded] = []
 
         def save() -> None:
-            self._require_unchanged(written_generation(self.folder))
-            embedded = before + fresh.take(np.concatenate(done))
-            index = self._index
-            self._index = Index(index.fingerprint, embedded, index.vectors, index.generation).write(
-                self.folder
-            )
-            self._written = self._index.generation
+            nonlocal kept, listing
+            self._require_newest()
+            places = [np.empty(0, dtype=np.int64), *(batch.places for batch in done)]
+            listing = listing + update.fresh.take(np.concatenate(places))
+            vectors = [batch.vectors for batch in done]
+            self._index = self._index.write(self.folder, listing, kept, vectors)
+            self._written, self._rebuilds = self._index.generation, False
+            kept = np.ones(len(listing), dtype=bool)
+            done.clear()
 
         saved, took = time.monotonic(), 0.0
         try:
-            for places, vectors in self.embedder.batches(fresh.images.paths):
-                self._index.vectors.add(vectors)
-                done.append(places)
+            for batch in self.embedder.batches(update.fresh.images.paths):
+                done.append(batch)
                 if time.monotonic() - saved > max(_SAVED_EVERY, _SHARE * took):
                     start = time.monotonic()
                     save()
                     saved = time.monotonic()
                     took = saved - start
         except BaseException:
-            if len(done) > 1:  # nothing new must not replace what is there
+            if done:  # nothing new must not replace what is there
                 save()
             raise
         save()
@@ -371,16 +390,3 @@ class Gallery:
             raise InputError(
                 f"cannot write to {self.folder}: {error.strerror}; give another folder with --index"
             ) from error
-
-
-def _same_cameras(one: Listing, other: Listing) -> bool:
-    """Whether two listings of the same images tell the same cameras."""
-    names = [*one.images.camera_names, *other.images.camera_names]
-    return np.array_equal(one.images.camera_numbers(names), other.images.camera_numbers(names))
-
-
-def _rows_of(paths: Sequence[str], among: Sequence[str]) -> Integers:
-    """Where each path is among others; -1 where it is not."""
-    position = {path: row for row, path in enumerate(among)}
-    rows = (position.get(path, UNKNOWN) for path in paths)
-    return np.fromiter(rows, dtype=np.int64, count=len(paths))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from lightning_reid.data import Samples, Strings, read_manifest
 from lightning_reid.data.file_pattern import FolderTable
@@ -43,6 +44,11 @@ class Listing:
     def of(cls, images: Samples) -> Listing:
         """Look at files as they are now."""
         return cls(images, _stamps(images.paths))
+
+    @property
+    def missing(self) -> npt.NDArray[np.bool_]:
+        """``(N,)`` which files could not be found."""
+        return self.stamps[:, 0] < 0
 
     @classmethod
     def empty(cls) -> Listing:
@@ -81,17 +87,28 @@ def list_images(
     Raises:
         InputError: if there is no such file or folder, or nothing in it is an image.
     """
-    if isinstance(source, (str, Path)):
-        return Listing.of(_distinct(_images(source, pattern, columns)))
     images = Samples.of([])
-    for part in source:
+    for part in _parts(source):
         images = images + _images(part, pattern, columns)
     return Listing.of(_distinct(images))
 
 
-def _images(source: str | Path, pattern: str | None, columns: Mapping[str, str] | None) -> Samples:
+def folders_of(source: Source) -> list[str]:
+    """Return the folders, absolute, among what a gallery is made of."""
+    return [str(path) for path in map(_absolute, _parts(source)) if path.is_dir()]
+
+
+def _parts(source: Source) -> Sequence[str | Path]:
+    return [source] if isinstance(source, (str, Path)) else source
+
+
+def _absolute(source: str | Path) -> Path:
     # one spelling for one file, but links are kept: their names are those that people know
-    path = Path(os.path.abspath(local_path(source)))  # noqa: PTH100
+    return Path(os.path.abspath(local_path(source)))  # noqa: PTH100
+
+
+def _images(source: str | Path, pattern: str | None, columns: Mapping[str, str] | None) -> Samples:
+    path = _absolute(source)
     is_list = path.suffix.lower() in _LIST_SUFFIXES and not path.is_dir()
     if columns and path.exists() and not is_list:
         raise InputError(f"columns are those of a list (CSV or Parquet), and {source} is none")
@@ -169,6 +186,6 @@ def _stamps(paths: Iterable[str]) -> Integers:
 def _stamp(path: str) -> tuple[int, int]:
     try:
         status = os.stat(path)  # noqa: PTH116  # a Path for each of a million takes seconds
-    except OSError:  # reading it will tell, if it is to be read
+    except (OSError, ValueError):  # reading it will tell, if it is to be read
         return _MISSING
     return status.st_size, status.st_mtime_ns
