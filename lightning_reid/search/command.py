@@ -15,6 +15,7 @@ from lightning_reid.errors import InputError
 from lightning_reid.lightning import rank_zero_info
 from lightning_reid.models.trained import TrainedModel
 from lightning_reid.option_errors import BriefErrors
+from lightning_reid.run_claim import hold
 from lightning_reid.run_folder import run_of
 from lightning_reid.search.embedder import Embedder
 from lightning_reid.search.gallery import Change, Gallery
@@ -50,7 +51,8 @@ def run(arguments: Sequence[str]) -> int:
     if not found:
         raise InputError(f"none of the {len(queries)} queries can be read")
     print_results(found)
-    write_results(found, picture)
+    with hold(picture, f"Waiting for another process that writes {picture}"):
+        write_results(found, picture)
     rank_zero_info(f"As a picture: {picture}")
     return 0
 
