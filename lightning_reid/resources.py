@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 from pathlib import Path
 
 import torch
@@ -16,6 +18,21 @@ _CONTROL_GROUPS = (  # limit and use of containers: version 2, version 1
         "/sys/fs/cgroup/memory/memory.usage_in_bytes",
     ),
 )
+
+# what libraries say that have no error of their own for it; oneDNN's is the last
+_NO_MEMORY = re.compile(
+    r"can't allocate memory|not enough memory|bad.alloc|can't start new thread|Caught MemoryError"
+    r"|Cannot allocate memory|could not create a (?:primitive|memory)"
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that there was not enough memory."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
 
 
 def announce(what: str, seconds: float, needed: int) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dis
 import re
 
-import torch
 import torch.distributed as dist
 import yaml  # type: ignore[import-untyped]
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_reid.errors import DownloadError, InputError, MissingPackageError, causes
 from lightning_reid.lightning import MisconfigurationException
+from lightning_reid.resources import is_out_of_memory
 
 _OWN = (InputError, DownloadError, MissingPackageError)
 _OTHERS = (
@@ -51,13 +51,10 @@ def _message(error: BaseException) -> str | None:
     if isinstance(error, OmegaConfBaseException):
         key = getattr(error, "full_key", None)
         return f"{f'{key}: ' if key else ''}{text.splitlines()[0]}"
+    if is_out_of_memory(error):
+        return _of_memory(text)
     if isinstance(error, OSError):
         return _of_system(error, text)
-    if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
-        return (
-            f"out of memory{f': {_one_line(text)}' if text else ''}; lower --data.batch_size, "
-            "--data.eval_batch_size or --data.num_workers"
-        )
     if found := _WATCHED.search(text):
         names = _NAMES.search(text)
         known = f"; there are {names[1].replace('`', '')}" if names and names[1] else ""
@@ -66,6 +63,14 @@ def _message(error: BaseException) -> str | None:
     if of_user or (isinstance(error, RuntimeError) and _MACHINE.search(text)):
         return _one_line(text)
     return None
+
+
+def _of_memory(text: str) -> str:
+    what = _one_line(text.rpartition("DefaultCPUAllocator: ")[2])
+    return (
+        f"out of memory{f': {what}' if what else ''}; lower --data.batch_size, "
+        "--data.eval_batch_size or --data.num_workers (of search --batch_size or --num_workers)"
+    )
 
 
 def _of_system(error: OSError, text: str) -> str:

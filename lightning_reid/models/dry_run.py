@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_reid.errors import InputError
+from lightning_reid.resources import is_out_of_memory
 
 # Person images are about 2:1; a few networks only take the square they were trained on.
 _IMAGE_SIZES = ((256, 128), (224, 224))
@@ -46,6 +47,8 @@ def refused_size(network: nn.Module, image_size: tuple[int, int]) -> Exception |
     try:
         dry_run(network, image_size)
     except Exception as error:  # the network may be anyone's
+        if is_out_of_memory(error):
+            raise
         return error
     return None
 

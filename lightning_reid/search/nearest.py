@@ -13,6 +13,8 @@ from lightning_reid.search.embedder import Vectors
 _TOGETHER = 256  # queries whose products with a block are formed at once
 _FEW = 64  # hits of a query in a block that are not worth a higher limit
 _EXACT = 2048  # hits whose similarity is computed in float64 at a time
+# OpenBLAS needs less for a product; it ends the process where NumPy raises an error
+_PRODUCT_MEMORY = 2**26
 _LOWEST = np.finfo(np.float32).min  # of what is left out: -inf
 
 
@@ -48,6 +50,7 @@ def nearest_rows(
         >>> nearest_rows([rows], rows[1:2], 3, np.array([0, 5, 0, 0]), np.array([5]))[1].tolist()
         [[2, 3, 0]]
     """
+    np.empty(_PRODUCT_MEMORY, dtype=np.uint8)
     starts = range(0, len(queries), _TOGETHER)
     chosen = [_Nearest(queries[start : start + _TOGETHER], count) for start in starts]
     first = 0

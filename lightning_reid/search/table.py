@@ -81,6 +81,8 @@ class Table:
         try:
             facts = _read_facts(file)
             listing, checksums = _read_images(file, facts["cameras"])
+        except MemoryError as error:
+            raise MemoryError(f"{file} has {file.stat().st_size / 1e6:.0f} MB") from error
         except OSError as error:
             _refuse(file, str(error.strerror or error), error)
         except ValueError as error:
