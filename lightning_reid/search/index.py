@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -90,7 +90,7 @@ class Index:
         folder: Path,
         listing: Listing,
         kept: npt.NDArray[np.bool_],
-        added: Sequence[Vectors] = (),
+        added: Iterable[Vectors] = (),
     ) -> Index:
         """Write the index with other images; what was there before holds until it is on the disk.
 
