@@ -523,7 +523,8 @@ those of a single scene.
         ("search.py --sizes 1000000 --dimensions 512",),
         ("search",),
         """
-Exact search in an index on disk, and what keeping the index up to date takes.
+Exact search in an index on disk, and what keeping the index up to date takes. The first search of a
+process also verifies the checksums. A camera is one of eight; each query has a camera of its own.
 """,
         rows_of("search", {"memory, GB": "GB of memory"}),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Sequence
 from io import BytesIO
@@ -27,11 +28,11 @@ def read_arrays(file: Path, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]
         names: Arrays to read.
 
     Returns:
-        The arrays under their names, read only.
+        Those arrays that are there under their names, read only.
 
     Raises:
-        ValueError: If the file is damaged, has no such array, or holds compressed arrays or Python
-            objects; the message says why.
+        ValueError: If the file is damaged, or an array is compressed or holds Python objects; the
+            message says why.
         OSError: If it cannot be read.
 
     Example:
@@ -42,10 +43,11 @@ def read_arrays(file: Path, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]
         {'cameras': array([0, 1, 2])}
     """
     with open_regular(file) as stream:
-        size = file.stat().st_size
+        size = os.fstat(stream.fileno()).st_size
         try:
             with zipfile.ZipFile(stream) as archive:
-                contents = {name: _content(archive, f"{name}.npy", size) for name in names}
+                there = {*archive.namelist()}
+                contents = {n: _content(archive, n, size) for n in names if f"{n}.npy" in there}
         except (OSError, MemoryError):
             raise
         except Exception as error:  # zipfile has errors of many kinds for damaged files
@@ -54,9 +56,7 @@ def read_arrays(file: Path, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]
 
 
 def _content(archive: zipfile.ZipFile, name: str, size: int) -> bytes:
-    if name not in archive.namelist():
-        raise ValueError(f"it holds no {name}")
-    member = archive.getinfo(name)
+    member = archive.getinfo(f"{name}.npy")
     if member.compress_type != zipfile.ZIP_STORED or member.file_size > size:
         raise ValueError(f"{name} is compressed or larger than the file")
     return archive.read(member)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 
 from lightning_reid.data import Samples, Strings
 from lightning_reid.errors import InputError
@@ -20,13 +22,7 @@ TABLE = "index.npz"
 
 _FORMAT = 2
 _LAST_GENERATION = 10**18
-# type and number of dimensions of each array
-_ARRAYS = {
-    "paths": ("|u1", 1),
-    "cameras": ("<i8", 1),
-    "stamps": ("<i8", 2),
-    "checksums": ("<u4", 1),
-}
+_TYPES = {"paths": np.uint8, "cameras": np.int64, "stamps": np.int64, "checksums": np.uint32}
 
 
 @dataclass(frozen=True)
@@ -65,8 +61,8 @@ class Table:
                 stream,
                 told=np.array(json.dumps(facts)),
                 paths=np.frombuffer(paths, dtype=np.uint8),
-                cameras=images.cameras,
-                stamps=self.listing.stamps,
+                cameras=images.cameras.astype(np.int64),
+                stamps=self.listing.stamps.astype(np.int64),
                 checksums=self.checksums,
             )
 
@@ -79,8 +75,9 @@ class Table:
         """
         file = folder / TABLE
         try:
-            facts = _read_facts(file)
-            listing, checksums = _read_images(file, facts["cameras"])
+            arrays = read_arrays(file, ["told", *_TYPES])
+            facts = _facts(arrays)
+            listing, checksums = _images(arrays, facts["cameras"])
         except MemoryError as error:
             raise MemoryError(f"{file} has {file.stat().st_size / 1e6:.0f} MB") from error
         except OSError as error:
@@ -93,7 +90,7 @@ class Table:
 def written_generation(folder: Path) -> int | None:
     """Return the generation of the index in a folder; None if no table can be read."""
     try:
-        return int(_read_facts(folder / TABLE)["generation"])
+        return int(_facts(read_arrays(folder / TABLE, ["told"]))["generation"])
     except (OSError, ValueError):
         return None
 
@@ -102,9 +99,9 @@ def _refuse(file: Path, reason: str, error: Exception) -> NoReturn:
     raise InputError(f"the index {file} cannot be read ({reason}): {BUILD_AGAIN}") from error
 
 
-def _read_facts(file: Path) -> dict[str, Any]:
-    """Read what the table says of the whole index; a ValueError says what is wrong with it."""
-    text = read_arrays(file, ["told"])["told"]
+def _facts(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
+    """Return what a table says of the whole index; a ValueError says what is wrong with it."""
+    text = arrays.get("told", np.empty(0))
     _require(text.dtype.kind == "U" and text.ndim == 0, "told is no text")
     try:
         facts: dict[str, Any] = json.loads(str(text))
@@ -126,31 +123,32 @@ def _read_facts(file: Path) -> dict[str, Any]:
     return facts
 
 
-def _read_images(file: Path, camera_names: list[str]) -> tuple[Listing, Checksums]:
-    """Read what the table says of the images; a ValueError says what is wrong with it."""
-    arrays = read_arrays(file, [*_ARRAYS])
-    for name, (dtype, ndim) in _ARRAYS.items():
-        values = arrays[name]
-        _require(
-            values.dtype == np.dtype(dtype) and values.ndim == ndim,
-            f"{name} has the type {values.dtype} and the shape {values.shape}",
-        )
-    content = arrays["paths"].tobytes().decode("utf-8", "surrogateescape")
+def _images(
+    arrays: Mapping[str, npt.NDArray[Any]], camera_names: list[str]
+) -> tuple[Listing, Checksums]:
+    """Return what a table says of the images; a ValueError says what is wrong with it."""
+    columns = {name: arrays.get(name, np.empty(0)) for name in _TYPES}
+    content = columns["paths"].tobytes().decode("utf-8", "surrogateescape")
     paths = Strings(content.split("\0") if content else ())
-    cameras, stamps, checksums = (arrays[name] for name in ("cameras", "stamps", "checksums"))
     count = len(paths)
-    for name, shape in {
+    shapes = {
+        "paths": (columns["paths"].nbytes,),
         "cameras": (count,),
         "stamps": (count, 2),
         "checksums": (-(-count // ROWS),),
-    }.items():
+    }
+    for name, shape in shapes.items():
+        values = columns[name]
         _require(
-            arrays[name].shape == shape,
-            f"{name} has the shape {arrays[name].shape}, and should have {shape}",
+            values.dtype == _TYPES[name] and values.shape == shape,
+            f"{name} is of type {values.dtype} and shape {values.shape}, and should be of type "
+            f"{np.dtype(_TYPES[name])} and shape {shape}",
         )
+    cameras = columns["cameras"]
     known = not count or 0 <= cameras.min() <= cameras.max() < len(camera_names)
     _require(known, "an image is from a camera that has no name")
-    return Listing(Samples(paths, cameras, camera_names), stamps), checksums
+    listing = Listing(Samples(paths, cameras, camera_names), columns["stamps"])
+    return listing, columns["checksums"]
 
 
 def _require(fulfilled: bool, otherwise: str) -> None:
