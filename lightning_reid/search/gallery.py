@@ -90,7 +90,8 @@ class Gallery:
             written.
 
     Raises:
-        InputError: if the index there is damaged or was built by another model.
+        InputError: If the table of the index is damaged or was built by another model. Embeddings
+            are verified when they are first used.
 
     Example:
         >>> from pathlib import Path
@@ -157,7 +158,10 @@ class Gallery:
     ) -> Change:
         """Add images to those that are there; of these, those go whose file is gone.
 
-        What has been embedded is kept if this is interrupted.
+        An image stays, with a warning, if its folder cannot be seen, such as that of a disk that is
+        not mounted. What has been embedded is kept if this is interrupted. If another process, or
+        another gallery of this one, is changing the index, this waits for it, and adds to what it
+        has written.
 
         Args:
             source: a folder, a list with cameras (CSV or Parquet), an image, or several of these.
@@ -169,8 +173,9 @@ class Gallery:
         Raises:
             UnreadableImageError: if an image cannot be read, see
                 :class:`~lightning_reid.search.Embedder`.
-            InputError: if there are no images, the folder of the index cannot be written, or
-                another process has changed the index since it was read.
+            InputError: If there are no images, the folder of the index cannot be written, an image
+                that was asked for is in the index and cannot be seen, or the index has changed
+                since it was opened to be rebuilt, or where the lock is not seen.
         """
         wanted = list_images(source, pattern, columns)
         return self._take_in(wanted, folders_of(source), keep_others=True)
@@ -181,7 +186,11 @@ class Gallery:
         pattern: str | None = None,
         columns: Mapping[str, str] | None = None,
     ) -> Change:
-        """Hold these images and no others; arguments and errors as for :meth:`add`."""
+        """Hold these images and no others.
+
+        Arguments and errors are those of :meth:`add`. It is also an error if an image in a folder
+        that is given would go only because it cannot be seen.
+        """
         wanted = list_images(source, pattern, columns)
         return self._take_in(wanted, folders_of(source), keep_others=False)
 
@@ -214,7 +223,9 @@ class Gallery:
         Raises:
             UnreadableImageError: if a query cannot be read, see
                 :class:`~lightning_reid.search.Embedder`.
-            InputError: if the gallery is empty, a query is no image, or its camera is unknown.
+            InputError: If the gallery is empty, a query is no image, its camera is unknown, or
+                embeddings on the disk are damaged.
+            MemoryError: If there is not enough memory.
         """
         require("k", k, 1)
         if isinstance(queries, (str, Path)):

@@ -109,8 +109,14 @@ def _absolute(source: str | Path) -> Path:
 
 def _images(source: str | Path, pattern: str | None, columns: Mapping[str, str] | None) -> Samples:
     path = _absolute(source)
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            raise InputError(f"cannot read {source}: {error.strerror}") from error
+        raise InputError(f"there is no image, list or folder {source}") from error
     is_list = path.suffix.lower() in _LIST_SUFFIXES and not path.is_dir()
-    if columns and path.exists() and not is_list:
+    if columns and not is_list:
         raise InputError(f"columns are those of a list (CSV or Parquet), and {source} is none")
     if path.is_dir():
         if pattern is not None:

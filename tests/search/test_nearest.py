@@ -1,5 +1,7 @@
 """The exact nearest rows, against a comparison with all of them in float64."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -73,6 +75,21 @@ def test_the_number_of_queries_changes_nothing():
         one = nearest_rows(blocks(rows), queries[alone], 5, cameras, own[alone])
         np.testing.assert_array_equal(one[1], together[1][alone])
     assert nearest_rows(blocks(rows), queries[:0], 5)[1].shape == (0, 5)
+
+
+def test_leaving_out_cameras_takes_about_as_long():
+    rng = np.random.default_rng(0)
+    rows, queries = unit(rng, 20_000, 256), unit(rng, 256, 256)
+    cameras = rng.integers(0, 8, len(rows))
+
+    def seconds(excluded):
+        start = time.perf_counter()
+        nearest_rows(np.split(rows, 5), queries, 10, cameras, excluded)
+        return time.perf_counter() - start
+
+    plain = min(seconds(None) for _ in range(5))
+    for excluded in (np.zeros(256, dtype=np.int64), rng.integers(0, 8, 256)):
+        assert min(seconds(excluded) for _ in range(5)) < 2 * plain
 
 
 def test_without_rows_nothing_is_found():
