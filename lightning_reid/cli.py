@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from jsonargparse import Namespace
@@ -34,6 +35,7 @@ from lightning_reid.lightning import (
 )
 from lightning_reid.lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning_reid.lightning.internals import handle_sigterm, is_launched_by_function
+from lightning_reid.lightning.restoring import blamed_part
 from lightning_reid.loggers import ContinuedCSVLogger, RepeatedEpochs
 from lightning_reid.methods import ReIDModule
 from lightning_reid.models.checkpoint_content import method_of
@@ -303,6 +305,18 @@ class ReIDCLI(LightningCLI):
                 f"{self.folder.checkpoint} has {done} epochs done, and max_epochs is {wanted}: ask "
                 f"for more, such as --trainer.max_epochs {2 * done}"
             )
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except Exception as error:
+            part = None if self.folder.checkpoint is None else blamed_part(error)
+            if part is None or user_error(error) is not None:
+                raise
+            raise InputError(
+                f"{self.folder.checkpoint} is damaged: its {part} cannot be used: "
+                f"{shorten(repr(error), 300)}"
+            ) from error
 
     def before_fit(self) -> None:
         """Measure the untrained network, for comparison."""

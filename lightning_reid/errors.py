@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from math import inf
+from textwrap import shorten
 from typing import Any
 
 from lightning_reid.messages import did_you_mean
@@ -40,6 +42,29 @@ class MissingPackageError(ImportError):
 
 class DownloadError(RuntimeError):
     """Something could not be fetched; the message says from where and what to do instead."""
+
+
+@contextmanager
+def reading(what: str, user_errors: bool = False) -> Iterator[None]:
+    """Let whatever fails in a block be an InputError: a file holds values of any type.
+
+    Args:
+        what: What the message begins with, such as the name of the file and of the part.
+        user_errors: Whether the message of an InputError gets this beginning, too.
+
+    Raises:
+        InputError: The block raised something else, which is the cause of this.
+    """
+    try:
+        yield
+    except (MissingPackageError, DownloadError, MemoryError):
+        raise
+    except InputError as error:
+        if not user_errors:
+            raise
+        raise InputError(f"{what}: {error}") from error
+    except Exception as error:
+        raise InputError(f"{what}: {shorten(repr(error), 300)}") from error
 
 
 def require(name: str, value: float, smallest: float, largest: float = inf) -> None:
