@@ -35,7 +35,7 @@ from lightning_reid.lightning import (
 )
 from lightning_reid.lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning_reid.lightning.internals import handle_sigterm, is_launched_by_function
-from lightning_reid.lightning.restoring import blamed_part
+from lightning_reid.lightning.restoring import DAMAGED, blamed_part
 from lightning_reid.loggers import ContinuedCSVLogger, RepeatedEpochs
 from lightning_reid.methods import ReIDModule
 from lightning_reid.models.checkpoint_content import method_of
@@ -310,12 +310,16 @@ class ReIDCLI(LightningCLI):
         try:
             super()._run_subcommand(subcommand)
         except Exception as error:
-            part = None if self.folder.checkpoint is None else blamed_part(error)
-            if part is None or user_error(error) is not None:
+            file = self.folder.checkpoint
+            if file is None:
+                raise
+            if isinstance(error, InputError) and str(error).startswith(DAMAGED):
+                raise InputError(str(error).replace("the checkpoint", str(file), 1)) from error
+            part = None if user_error(error) else blamed_part(error)
+            if part is None:
                 raise
             raise InputError(
-                f"{self.folder.checkpoint} is damaged: its {part} cannot be used: "
-                f"{shorten(repr(error), 300)}"
+                f"{file} is damaged: its {part} cannot be used: {shorten(repr(error), 300)}"
             ) from error
 
     def before_fit(self) -> None:

@@ -125,10 +125,17 @@ class ContinuedWriter(ExperimentWriter):
         """Header and lines of the file, as far as they are whole; nothing if there is none."""
         if not self.file.is_file():
             return [], []
-        whole = self.file.read_bytes().rpartition(b"\n")[0].decode()
-        reader = csv.DictReader(whole.splitlines())
-        rows = list(reader)
-        return list(reader.fieldnames or []), rows
+        try:
+            whole = self.file.read_bytes().rpartition(b"\n")[0].decode()
+            header, *lines = [*csv.reader(whole.splitlines())] or [[]]
+            rows = [dict(zip(header, line, strict=True)) for line in lines]
+            for row in rows:
+                _epoch(row), _step(row)
+        except (ValueError, csv.Error) as error:
+            raise InputError(
+                f"{self.file} is damaged ({error}): move it away, and the log begins anew"
+            ) from error
+        return header, rows
 
     def _rewrite(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Put a new file in the place of the old one at once."""

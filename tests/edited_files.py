@@ -10,8 +10,7 @@ import torch
 import yaml
 
 HOSTILE = "\x1b]8;;http://x\x07\u202e\r=1+1<script>'\"\n"
-DEPTH = 3000  # beyond the interpreter's limit of recursion
-_BINARY_CUTS = 3
+DEPTH = 300  # deeper than files of ours, and what pickle can still write
 
 
 def edit(file, rng):

@@ -13,7 +13,7 @@ from lightning_reid.labels.proxies import OUTLIER, group_owner, split_by_camera
 
 Sampling = Literal["groups", "cameras", "images"]
 
-# numbers without images count as clusters, but a checkpoint does not decide how much memory is taken
+# numbers without images count as clusters, but a file does not decide how much memory is taken
 _SPARE_CLUSTERS, _CLUSTERS_PER_IMAGE = 10_000, 100
 
 

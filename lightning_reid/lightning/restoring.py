@@ -17,8 +17,11 @@ from torch import Tensor
 from lightning_reid.errors import InputError
 from lightning_reid.lightning import ModelCheckpoint, pl
 
+DAMAGED = "the checkpoint is damaged"  # how messages begin of which only the caller knows the file
+
 _MOST = 2**53  # a float holds every whole number up to it
 _OWN = ("lightning.", "lightning_fabric.", "lightning_reid.", "pytorch_lightning.")
+_NEVER_OF_A_FILE = (MemoryError, torch.OutOfMemoryError, OSError, NameError, ImportError)
 _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 _SCORES = ("best_model_score", "current_score", "kth_value")
 _PARTS = {
@@ -136,7 +139,7 @@ def blamed_part(error: BaseException) -> str | None:
 
     Errors in code of the user's are none of these.
     """
-    if isinstance(error, MemoryError | torch.OutOfMemoryError | OSError):
+    if isinstance(error, _NEVER_OF_A_FILE):
         return None
     frames = list(_frames(error))
     modules = [str(frame.f_globals.get("__name__", "")) for frame in frames]
@@ -219,7 +222,7 @@ def _require_moments(state: Mapping[str, Any], parameters: list[Tensor], place: 
 
 
 def _damaged(place: str, why: str) -> InputError:
-    return InputError(f"the checkpoint is damaged: its {place} {why}")
+    return InputError(f"{DAMAGED}: its {place} {why}")
 
 
 def _is_in(path: Any, folder: Path) -> bool:

@@ -7,7 +7,8 @@ import pickle
 import pickletools
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from lightning_reid.errors import InputError, MissingPackageError
 from lightning_reid.local_paths import local_path
+from lightning_reid.messages import listed
 from lightning_reid.models.checkpoint_limits import require_limits
 from lightning_reid.models.plain_values import PLAIN_VALUES
 
@@ -32,6 +34,7 @@ _OTHER_FILES = (
     (rb"(?s).{257}ustar", "a tar archive; unpack it and give the file inside"),
     (rb"\x89HDF", "an HDF5 file; convert it to PyTorch first"),
 )
+_BLOCK = 2**20  # bytes that are read at a time
 _HEAD = 512  # bytes that tell the kind of a file
 _MAGIC_PICKLES = 3  # before the checkpoint in files from before torch 1.6
 _MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
@@ -196,6 +199,7 @@ def _require_torch_file(path: Path, head: bytes) -> None:
                 f"{path} is not a checkpoint written by torch.save: it is a compressed archive; "
                 "unpack it, and pack it without compression"
             )
+        _require_checksums(path, members)
     elif head.startswith(b"\x80") and not head.startswith(_MAGIC):
         load = f"pickle.load(open({str(path)!r}, 'rb'))"
         raise InputError(
@@ -215,6 +219,30 @@ def _members(path: Path) -> list[zipfile.ZipInfo]:
         raise InputError(
             f"{path} is not a checkpoint written by torch.save, or is damaged ({error})"
         ) from error
+
+
+def _require_checksums(path: Path, members: Sequence[zipfile.ZipInfo]) -> None:
+    """Raise an InputError if a member differs from its checksum, which torch does not look at.
+
+    A file in which none fits was written without (`torch.serialization.set_crc32_options`).
+    """
+    with zipfile.ZipFile(path) as archive:
+        damaged = [member.filename for member in members if not _is_intact(archive, member)]
+    if damaged and len(damaged) < len(members):
+        raise InputError(
+            f"{path} is damaged: {listed(damaged, 3)} in it changed after it was written; copy or "
+            "download it again"
+        )
+
+
+def _is_intact(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
+    try:
+        with archive.open(member) as stream:
+            while stream.read(_BLOCK):
+                pass
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError):
+        return False
+    return True
 
 
 def _is_safetensors(head: bytes, size: int) -> bool:
