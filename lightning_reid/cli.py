@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,6 +54,7 @@ from lightning_reid.run_callbacks import (
 from lightning_reid.run_folder import CONFIG, NONE, RunFolder
 from lightning_reid.stopping import raise_on_sigterm, raise_terminated, stop_status
 from lightning_reid.user_errors import user_error
+from lightning_reid.whole_files import unwritable
 
 
 class ReIDCLI(LightningCLI):
@@ -310,6 +312,8 @@ class ReIDCLI(LightningCLI):
         try:
             super()._run_subcommand(subcommand)
         except Exception as error:
+            if isinstance(error, OSError) and error.errno and error.filename is None:
+                raise unwritable(self.folder.path, error) from error  # such as TensorBoard's log
             file = self.folder.checkpoint
             if file is None:
                 raise
@@ -424,6 +428,7 @@ def main() -> None:
     """
     sys.path.append(str(Path.cwd()))
     raise_on_sigterm()
+    threading.excepthook = _report_of_thread
     try:
         done = run_command_line()
     except BaseException as error:
@@ -437,6 +442,16 @@ def main() -> None:
         sys.exit(f"lightning-reid: {message}")
     if isinstance(done, int):
         sys.exit(done)
+
+
+def _report_of_thread(failed: threading.ExceptHookArgs) -> None:
+    """Leave what ended a thread to the main thread, where it is one that the user can solve.
+
+    It waits for its threads, as for the one that writes TensorBoard's log, and ends with their
+    errors.
+    """
+    if failed.exc_value is None or user_error(failed.exc_value) is None:
+        threading.__excepthook__(failed)
 
 
 def run_command_line(args: ArgsType = None) -> ReIDCLI | int:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from lightning_reid.errors import InputError
 from lightning_reid.lightning import CSVLogger, ExperimentWriter, pl, rank_zero_only
-from lightning_reid.whole_files import whole_file
+from lightning_reid.whole_files import unwritable, whole_file
 
 
 class ContinuedCSVLogger(CSVLogger):
@@ -140,11 +140,8 @@ class ContinuedWriter(ExperimentWriter):
     def _rewrite(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Put a new file in the place of the old one at once."""
         header = dict(zip(self.metrics_keys, self.metrics_keys, strict=True))
-        try:
-            with whole_file(self.file) as stream:
-                stream.write(self._text([header, *rows]))
-        except OSError as error:
-            raise self._unwritable(error) from error
+        with whole_file(self.file) as stream:
+            stream.write(self._text([header, *rows]))
 
     def _append(self, rows: Iterable[Mapping[str, Any]]) -> None:
         before = self.file.stat().st_size
@@ -153,18 +150,12 @@ class ContinuedWriter(ExperimentWriter):
                 stream.write(self._text(rows))
         except OSError as error:
             os.truncate(self.file, before)
-            raise self._unwritable(error) from error
+            raise unwritable(self.file, error) from error
 
     def _text(self, rows: Iterable[Mapping[str, Any]]) -> bytes:
         text = io.StringIO(newline="")
         csv.DictWriter(text, self.metrics_keys, extrasaction="ignore").writerows(rows)
         return text.getvalue().encode()
-
-    def _unwritable(self, error: OSError) -> InputError:
-        return InputError(
-            f"cannot write {self.file}: {error}; see to space and permissions, then go on with "
-            "--ckpt_path last"
-        )
 
 
 def _epoch(row: Mapping[str, Any], unknown: int = 0) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 from lightning_reid.callbacks import label_history
 from lightning_reid.errors import InputError
@@ -12,6 +13,9 @@ from lightning_reid.lightning.cli import SaveConfigCallback
 from lightning_reid.lightning.internals import end_launched_at_exit
 from lightning_reid.run_folder import CONFIG, LAST, folder_of, requeued_checkpoints
 from lightning_reid.whole_files import whole_file
+
+# what a user solves while the settings stay, such as a full disk
+_SOLVABLE = (InputError, MemoryError, OSError)
 
 
 class LastCheckpoint(ModelCheckpoint):
@@ -90,12 +94,18 @@ class HowToGoOn(pl.Callback):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._has_trained = False
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Note that there is something to resume."""
+        self._has_trained = True
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Print the command that resumes the run."""
-        if not isinstance(exception, (KeyboardInterrupt, SystemExit)):
+        """Print the command that resumes the run, or begins it again if it has no checkpoint."""
+        stopped = isinstance(exception, (KeyboardInterrupt, SystemExit))
+        if not (stopped or (self._has_trained and isinstance(exception, _SOLVABLE))):
             return
         settings, last = self.folder / CONFIG, self.folder / LAST
         command = ["lightning-reid", "fit", "--config", str(settings)]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lightning_reid.errors import InputError
 from lightning_reid.local_paths import local_path
+from lightning_reid.whole_files import whole_file
 
 _ARRAYS = ("names", "cameras", "local_labels")
 _FIELDS = 3  # file, local label, camera
@@ -66,8 +67,7 @@ def save_local_labels(
     path = local_path(file)
     local = _checked(path, [_base_name(image) for image in paths], labels, cameras)
     names = np.array(local.names, dtype=np.str_)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as stream:  # by name, NumPy could add a suffix
+    with whole_file(path) as stream:  # by name, NumPy could add a suffix
         np.savez(stream, names=names, cameras=local.cameras, local_labels=local.labels)
 
 
