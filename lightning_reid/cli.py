@@ -49,6 +49,7 @@ from lightning_reid.run_callbacks import (
     HowToGoOn,
     LastCheckpoint,
     RequeuedCheckpoints,
+    RequireFolder,
     SaveConfig,
 )
 from lightning_reid.run_folder import CONFIG, NONE, RunFolder
@@ -276,6 +277,7 @@ class ReIDCLI(LightningCLI):
         callbacks.append(EndLaunched())
         if self.subcommand == "fit":
             folder = self.folder.path
+            callbacks.insert(0, RequireFolder(folder))
             callbacks += [HowToGoOn(folder), RepeatedEpochs(), RequeuedCheckpoints(folder)]
         return {**settings, "callbacks": callbacks}
 

@@ -11,6 +11,10 @@ from typing import Any
 
 from lightning_reid.messages import did_you_mean
 
+_LARGEST_SIDE = (
+    10_000  # pixels that images are resized to; a typing error must not ask for terabytes
+)
+
 
 class InputError(ValueError):
     """Data, weights or settings that cannot be used; the message names them and says why.
@@ -53,11 +57,12 @@ def reading(what: str, user_errors: bool = False) -> Iterator[None]:
         user_errors: Whether the message of an InputError gets this beginning, too.
 
     Raises:
-        InputError: The block raised something else, which is the cause of this.
+        InputError: The block raised something else, which is the cause of this. Errors of the
+            system, such as a missing file, pass.
     """
     try:
         yield
-    except (MissingPackageError, DownloadError, MemoryError):
+    except (MissingPackageError, DownloadError, MemoryError, OSError):
         raise
     except InputError as error:
         if not user_errors:
@@ -89,8 +94,10 @@ def require_one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
 def require_size(size: Any) -> None:
     """Raise an InputError unless this is a height and a width."""
     whole = isinstance(size, (tuple, list)) and len(size) == 2
-    if not whole or min(size) < 1:
-        raise InputError(f"size must be height and width in pixels, each at least 1, not {size}")
+    if not whole or min(size) < 1 or max(size) > _LARGEST_SIDE:
+        raise InputError(
+            f"size must be height and width in pixels, each from 1 to {_LARGEST_SIDE}, not {size}"
+        )
 
 
 def refuse_unknown(cls: type, unknown: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,46 @@ class HowToGoOn(pl.Callback):
             )
         else:
             rank_zero_info(f"Interrupted in its first epoch. To begin again: {shlex.join(command)}")
+
+
+class RequireFolder(pl.Callback):
+    """Stops training once the folder of the run is another one than it began with.
+
+    A run whose folder is moved or removed would make it anew, and be found in two halves.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._began_in: os.stat_result | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remember which folder it is."""
+        if trainer.is_global_zero and self.folder.is_dir():
+            self._began_in = self.folder.stat()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Raise an InputError if it is gone."""
+        self._require()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Raise an InputError if it is gone."""
+        self._require()
+
+    def _require(self) -> None:
+        if self._began_in is None:
+            return
+        try:
+            if os.path.samestat(self.folder.stat(), self._began_in):
+                return
+        except OSError:  # it is gone, or cannot be seen
+            pass
+        raise InputError(
+            f"the folder {self.folder} was moved or removed while the run wrote into it: put it "
+            "back, then resume with --ckpt_path last"
+        )
 
 
 class EndLaunched(pl.Callback):

@@ -34,7 +34,9 @@ def whole_file(file: Path) -> Iterator[BinaryIO]:
     beside = file.with_name(f".{file.name}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as stream:
+        # a link of that name may lead to any file of the user's
+        beside.unlink(missing_ok=True)
+        with beside.open("xb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
