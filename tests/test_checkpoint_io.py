@@ -1,7 +1,5 @@
 """Checkpoints that are whole, whatever happens."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from forked_commands import run_python
@@ -29,7 +27,10 @@ class Unwritable:
 def test_a_failure_leaves_the_checkpoint_before(tmp_path):
     file = tmp_path / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"epoch": 1}, file)
-    with pytest.raises(InputError, match=r"last.ckpt: No space left .* MB that are free; make room; what was there before"):
+    with pytest.raises(
+        InputError,
+        match=r"last.ckpt: No space left .* MB that are free; make room; what was there before",
+    ):
         AtomicCheckpointIO().save_checkpoint({"w": torch.zeros(9), "bad": Unwritable()}, file)
     assert AtomicCheckpointIO().load_checkpoint(file, weights_only=True) == {"epoch": 1}
     assert [f.name for f in tmp_path.iterdir()] == ["last.ckpt"]
