@@ -106,9 +106,10 @@ class HowToGoOn(pl.Callback):
     ) -> None:
         """Print the command that resumes the run, or begins it again if it has no checkpoint."""
         stopped = isinstance(exception, (KeyboardInterrupt, SystemExit))
-        if not (stopped or (self._has_trained and isinstance(exception, _SOLVABLE))):
-            return
         settings, last = self.folder / CONFIG, self.folder / LAST
+        solvable = self._has_trained and isinstance(exception, _SOLVABLE) and settings.is_file()
+        if not (stopped or solvable):
+            return
         command = ["lightning-reid", "fit", "--config", str(settings)]
         if last.is_file():
             command += ["--ckpt_path", str(last)]
@@ -138,6 +139,10 @@ class RequireFolder(pl.Callback):
             self._began_in = self.folder.stat()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Raise an InputError if it is gone."""
+        self._require()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Raise an InputError if it is gone."""
         self._require()
 

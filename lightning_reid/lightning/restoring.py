@@ -29,6 +29,7 @@ _PARTS = {
     "restore_loops": "loops",
     "restore_lr_schedulers": "lr_schedulers",
     "restore_optimizers": "optimizer_states",
+    "restore_optimizers_and_schedulers": "optimizer_states",
     "restore_precision_plugin_state": "precision",
 }
 
@@ -148,7 +149,7 @@ def blamed_part(error: BaseException) -> str | None:
     last = next((m for m in reversed(modules) if not _is_inside_torch(m)), "")
     if last.startswith("torch.optim."):
         return "optimizer_states"
-    for frame, module in zip(frames, modules, strict=True):
+    for frame, module in zip(reversed(frames), reversed(modules), strict=True):
         name = frame.f_code.co_name
         if module.endswith(".checkpoint_connector") and name in _PARTS:
             return _PARTS[name]
