@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +20,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 def whole_file(file: Path) -> Iterator[BinaryIO]:
     """Write a file beside its place, wait for the disk, and then put it there at once.
 
-    Until then, and if anything fails, what was there before is untouched.
+    Until then, and if anything fails, what was there before is untouched. Of two processes on one
+    machine the second waits for the first.
 
     Args:
         file: where to; its folder is made.
@@ -34,9 +36,7 @@ def whole_file(file: Path) -> Iterator[BinaryIO]:
     beside = file.with_name(f".{file.name}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        # a link of that name may lead to any file of the user's
-        beside.unlink(missing_ok=True)
-        with beside.open("xb") as stream:
+        with _opened(beside) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -66,6 +66,30 @@ def unwritable(file: Path, refused: OSError) -> InputError:
     else:
         told += ": see to its permissions, or choose another folder"
     return InputError(told + ("; what was there before is untouched" if file.is_file() else ""))
+
+
+def _opened(beside: Path) -> BinaryIO:
+    """Open a file for this process alone; wait for another one that writes it.
+
+    A link, or what else is no file, is removed rather than followed: it may have come with a run
+    folder from somebody else.
+    """
+    if sys.platform == "win32":
+        return beside.open("wb")
+    import fcntl
+
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    while True:
+        if beside.is_symlink() or (beside.exists() and not beside.is_file()):
+            beside.unlink()
+        stream = os.fdopen(os.open(beside, flags, 0o666), "wb")
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(stream.fileno()), beside.stat()):
+                stream.truncate()
+                return stream
+        stream.close()  # the other process has put it in its place
 
 
 def _refusal(error: BaseException, beside: Path) -> OSError | None:
