@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from lightning_reid.errors import InputError
 from lightning_reid.lightning import TorchCheckpointIO
 from lightning_reid.models.checkpoint_files import read_checkpoint
 from lightning_reid.whole_files import whole_file
@@ -36,16 +35,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if storage_options is not None or "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        file = Path(path)
-        try:
-            with whole_file(file) as stream:
-                torch.save(checkpoint, stream)
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-            kept = " the checkpoint before is untouched;" if file.is_file() else ""
-            raise InputError(
-                f"cannot write {file}: {error};{kept} see to space and permissions, then go on "
-                "with --ckpt_path last"
-            ) from error
+        with whole_file(Path(path)) as stream:
+            torch.save(checkpoint, stream)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = None

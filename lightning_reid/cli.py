@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import threading
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from jsonargparse import Namespace
@@ -34,6 +36,7 @@ from lightning_reid.lightning import (
 )
 from lightning_reid.lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning_reid.lightning.internals import handle_sigterm, is_launched_by_function
+from lightning_reid.lightning.restoring import DAMAGED, blamed_part
 from lightning_reid.loggers import ContinuedCSVLogger, RepeatedEpochs
 from lightning_reid.methods import ReIDModule
 from lightning_reid.models.checkpoint_content import method_of
@@ -46,11 +49,13 @@ from lightning_reid.run_callbacks import (
     HowToGoOn,
     LastCheckpoint,
     RequeuedCheckpoints,
+    RequireFolder,
     SaveConfig,
 )
 from lightning_reid.run_folder import CONFIG, NONE, RunFolder
 from lightning_reid.stopping import raise_on_sigterm, raise_terminated, stop_status
 from lightning_reid.user_errors import user_error
+from lightning_reid.whole_files import unwritable
 
 
 class ReIDCLI(LightningCLI):
@@ -272,6 +277,7 @@ class ReIDCLI(LightningCLI):
         callbacks.append(EndLaunched())
         if self.subcommand == "fit":
             folder = self.folder.path
+            callbacks.insert(0, RequireFolder(folder))
             callbacks += [HowToGoOn(folder), RepeatedEpochs(), RequeuedCheckpoints(folder)]
         return {**settings, "callbacks": callbacks}
 
@@ -303,6 +309,24 @@ class ReIDCLI(LightningCLI):
                 f"{self.folder.checkpoint} has {done} epochs done, and max_epochs is {wanted}: ask "
                 f"for more, such as --trainer.max_epochs {2 * done}"
             )
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno and error.filename is None:
+                raise unwritable(self.folder.path, error) from error  # such as TensorBoard's log
+            file = self.folder.checkpoint
+            if file is None:
+                raise
+            if isinstance(error, InputError) and str(error).startswith(DAMAGED):
+                raise InputError(str(error).replace("the checkpoint", str(file), 1)) from error
+            part = None if user_error(error) else blamed_part(error)
+            if part is None:
+                raise
+            raise InputError(
+                f"{file} is damaged: its {part} cannot be used: {shorten(repr(error), 300)}"
+            ) from error
 
     def before_fit(self) -> None:
         """Measure the untrained network, for comparison."""
@@ -406,6 +430,7 @@ def main() -> None:
     """
     sys.path.append(str(Path.cwd()))
     raise_on_sigterm()
+    threading.excepthook = _report_of_thread
     try:
         done = run_command_line()
     except BaseException as error:
@@ -419,6 +444,16 @@ def main() -> None:
         sys.exit(f"lightning-reid: {message}")
     if isinstance(done, int):
         sys.exit(done)
+
+
+def _report_of_thread(failed: threading.ExceptHookArgs) -> None:
+    """Leave what ended a thread to the main thread, where it is one that the user can solve.
+
+    It waits for its threads, as for the one that writes TensorBoard's log, and ends with their
+    errors.
+    """
+    if failed.exc_value is None or user_error(failed.exc_value) is None:
+        threading.__excepthook__(failed)
 
 
 def run_command_line(args: ArgsType = None) -> ReIDCLI | int:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from math import inf
+from textwrap import shorten
 from typing import Any
 
 from lightning_reid.messages import did_you_mean
+
+_LARGEST_SIDE = (
+    10_000  # pixels that images are resized to; a typing error must not ask for terabytes
+)
 
 
 class InputError(ValueError):
@@ -42,6 +48,30 @@ class DownloadError(RuntimeError):
     """Something could not be fetched; the message says from where and what to do instead."""
 
 
+@contextmanager
+def reading(what: str, user_errors: bool = False) -> Iterator[None]:
+    """Let whatever fails in a block be an InputError: a file holds values of any type.
+
+    Args:
+        what: What the message begins with, such as the name of the file and of the part.
+        user_errors: Whether the message of an InputError gets this beginning, too.
+
+    Raises:
+        InputError: The block raised something else, which is the cause of this. Errors of the
+            system, such as a missing file, pass.
+    """
+    try:
+        yield
+    except (MissingPackageError, DownloadError, MemoryError, OSError):
+        raise
+    except InputError as error:
+        if not user_errors:
+            raise
+        raise InputError(f"{what}: {error}") from error
+    except Exception as error:
+        raise InputError(f"{what}: {shorten(repr(error), 300)}") from error
+
+
 def require(name: str, value: float, smallest: float, largest: float = inf) -> None:
     """Raise an InputError unless a setting is in its range, before anything is computed with it."""
     if not smallest <= value <= largest:
@@ -64,8 +94,10 @@ def require_one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
 def require_size(size: Any) -> None:
     """Raise an InputError unless this is a height and a width."""
     whole = isinstance(size, (tuple, list)) and len(size) == 2
-    if not whole or min(size) < 1:
-        raise InputError(f"size must be height and width in pixels, each at least 1, not {size}")
+    if not whole or min(size) < 1 or max(size) > _LARGEST_SIDE:
+        raise InputError(
+            f"size must be height and width in pixels, each from 1 to {_LARGEST_SIDE}, not {size}"
+        )
 
 
 def refuse_unknown(cls: type, unknown: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from lightning_reid.errors import InputError
 from lightning_reid.lightning import CSVLogger, ExperimentWriter, pl, rank_zero_only
-from lightning_reid.whole_files import whole_file
+from lightning_reid.whole_files import unwritable, whole_file
 
 
 class ContinuedCSVLogger(CSVLogger):
@@ -125,19 +125,23 @@ class ContinuedWriter(ExperimentWriter):
         """Header and lines of the file, as far as they are whole; nothing if there is none."""
         if not self.file.is_file():
             return [], []
-        whole = self.file.read_bytes().rpartition(b"\n")[0].decode()
-        reader = csv.DictReader(whole.splitlines())
-        rows = list(reader)
-        return list(reader.fieldnames or []), rows
+        try:
+            whole = self.file.read_bytes().rpartition(b"\n")[0].decode()
+            header, *lines = [*csv.reader(whole.splitlines())] or [[]]
+            rows = [dict(zip(header, line, strict=True)) for line in lines]
+            for row in rows:
+                _epoch(row), _step(row)
+        except (ValueError, csv.Error) as error:
+            raise InputError(
+                f"{self.file} is damaged ({error}): move it away, and the log begins anew"
+            ) from error
+        return header, rows
 
     def _rewrite(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Put a new file in the place of the old one at once."""
         header = dict(zip(self.metrics_keys, self.metrics_keys, strict=True))
-        try:
-            with whole_file(self.file) as stream:
-                stream.write(self._text([header, *rows]))
-        except OSError as error:
-            raise self._unwritable(error) from error
+        with whole_file(self.file) as stream:
+            stream.write(self._text([header, *rows]))
 
     def _append(self, rows: Iterable[Mapping[str, Any]]) -> None:
         before = self.file.stat().st_size
@@ -146,18 +150,12 @@ class ContinuedWriter(ExperimentWriter):
                 stream.write(self._text(rows))
         except OSError as error:
             os.truncate(self.file, before)
-            raise self._unwritable(error) from error
+            raise unwritable(self.file, error) from error
 
     def _text(self, rows: Iterable[Mapping[str, Any]]) -> bytes:
         text = io.StringIO(newline="")
         csv.DictWriter(text, self.metrics_keys, extrasaction="ignore").writerows(rows)
         return text.getvalue().encode()
-
-    def _unwritable(self, error: OSError) -> InputError:
-        return InputError(
-            f"cannot write {self.file}: {error}; see to space and permissions, then go on with "
-            "--ckpt_path last"
-        )
 
 
 def _epoch(row: Mapping[str, Any], unknown: int = 0) -> float:

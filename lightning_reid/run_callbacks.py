@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
+from typing import Any
 
 from lightning_reid.callbacks import label_history
 from lightning_reid.errors import InputError
@@ -12,6 +14,9 @@ from lightning_reid.lightning.cli import SaveConfigCallback
 from lightning_reid.lightning.internals import end_launched_at_exit
 from lightning_reid.run_folder import CONFIG, LAST, folder_of, requeued_checkpoints
 from lightning_reid.whole_files import whole_file
+
+# what a user solves while the settings stay, such as a full disk
+_SOLVABLE = (InputError, MemoryError, OSError)
 
 
 class LastCheckpoint(ModelCheckpoint):
@@ -90,14 +95,21 @@ class HowToGoOn(pl.Callback):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._has_trained = False
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Note that there is something to resume."""
+        self._has_trained = True
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Print the command that resumes the run."""
-        if not isinstance(exception, (KeyboardInterrupt, SystemExit)):
-            return
+        """Print the command that resumes the run, or begins it again if it has no checkpoint."""
+        stopped = isinstance(exception, (KeyboardInterrupt, SystemExit))
         settings, last = self.folder / CONFIG, self.folder / LAST
+        solvable = self._has_trained and isinstance(exception, _SOLVABLE) and settings.is_file()
+        if not (stopped or solvable):
+            return
         command = ["lightning-reid", "fit", "--config", str(settings)]
         if last.is_file():
             command += ["--ckpt_path", str(last)]
@@ -106,6 +118,50 @@ class HowToGoOn(pl.Callback):
             )
         else:
             rank_zero_info(f"Interrupted in its first epoch. To begin again: {shlex.join(command)}")
+
+
+class RequireFolder(pl.Callback):
+    """Stops training once the folder of the run is another one than it began with.
+
+    A run whose folder is moved or removed would make it anew, and be found in two halves.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._began_in: os.stat_result | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remember which folder it is."""
+        if trainer.is_global_zero and self.folder.is_dir():
+            self._began_in = self.folder.stat()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Raise an InputError if it is gone."""
+        self._require()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Raise an InputError if it is gone."""
+        self._require()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Raise an InputError if it is gone."""
+        self._require()
+
+    def _require(self) -> None:
+        if self._began_in is None:
+            return
+        try:
+            if os.path.samestat(self.folder.stat(), self._began_in):
+                return
+        except OSError:  # it is gone, or cannot be seen
+            pass
+        raise InputError(
+            f"the folder {self.folder} was moved or removed while the run wrote into it: put it "
+            "back, then resume with --ckpt_path last"
+        )
 
 
 class EndLaunched(pl.Callback):

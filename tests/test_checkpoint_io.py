@@ -1,7 +1,5 @@
 """Checkpoints that are whole, whatever happens."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from forked_commands import run_python
@@ -29,18 +27,33 @@ class Unwritable:
 def test_a_failure_leaves_the_checkpoint_before(tmp_path):
     file = tmp_path / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"epoch": 1}, file)
-    with pytest.raises(InputError, match="No space left on device; the checkpoint before is unt"):
+    with pytest.raises(
+        InputError,
+        match=r"last.ckpt: No space left .* MB that are free; make room; what was there before",
+    ):
         AtomicCheckpointIO().save_checkpoint({"w": torch.zeros(9), "bad": Unwritable()}, file)
     assert AtomicCheckpointIO().load_checkpoint(file, weights_only=True) == {"epoch": 1}
     assert [f.name for f in tmp_path.iterdir()] == ["last.ckpt"]
 
 
-def test_a_full_disk(tmp_path):
-    if not Path("/dev/full").exists():
-        pytest.skip("needs /dev/full")
-    (tmp_path / ".last.ckpt.part").symlink_to("/dev/full")
-    with pytest.raises(InputError, match="cannot write"):
-        AtomicCheckpointIO().save_checkpoint({"w": torch.zeros(10**6)}, tmp_path / "last.ckpt")
+def test_a_link_beside_a_file_is_not_followed(tmp_path):
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / ".last.ckpt.part").symlink_to(tmp_path / "precious")
+    AtomicCheckpointIO().save_checkpoint({"epoch": 1}, tmp_path / "last.ckpt")
+    assert (tmp_path / "precious").read_text() == "kept"
+    assert AtomicCheckpointIO().load_checkpoint(tmp_path / "last.ckpt") == {"epoch": 1}
+
+
+def test_a_file_too_large(tmp_path):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**5, limits[1]))
+    try:
+        with pytest.raises(InputError, match="cannot write .*last.ckpt: File too large"):
+            AtomicCheckpointIO().save_checkpoint({"w": torch.zeros(10**6)}, tmp_path / "last.ckpt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
 
 
 KILLED_WHILE_WRITING = """

@@ -76,7 +76,7 @@ def test_label_files_are_arrays_alone(sign, tmp_path):
     columns = {"names": np.array(["a.jpg"]), "cameras": np.zeros(1, dtype=int)}
     file = tmp_path / "local_labels.npz"
     np.savez(file, local_labels=np.array([Trap(sign)], dtype=object), **columns)
-    with pytest.raises(InputError, match="local_labels.npz cannot be read as local labels"):
+    with pytest.raises(InputError, match="local_labels.npz cannot be read: .*holds object"):
         read_local_labels(file)
 
 

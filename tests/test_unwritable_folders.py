@@ -84,7 +84,9 @@ def test_a_full_disk_loses_nothing(persons, tmp_path):
     failure = [line for line in told.splitlines() if line.startswith("lightning-reid: ")]
     assert len(failure) == 1
     assert "last.ckpt: " in failure[0]
-    assert "the checkpoint before is untouched; see to space and permissions" in failure[0]
+    assert "No space left on device: it needs more than the" in failure[0]
+    assert "what was there before is untouched" in failure[0]
+    assert f"--ckpt_path {disk}/run/checkpoints/last.ckpt" in told  # how to resume
     assert "Traceback" not in told
     assert differences(read(saved), read(whole)) == []
     assert lines(saved) == lines(whole)

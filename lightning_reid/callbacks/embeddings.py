@@ -83,13 +83,8 @@ class EmbeddingWriter(BasePredictionWriter):
         }
         file = Path(trainer.default_root_dir) / f"embeddings.{self.format}"
         write = _write_parquet if self.format == "parquet" else _write_npz
-        try:
-            with whole_file(file) as stream:
-                write(stream, table)
-        except OSError as error:
-            raise InputError(
-                f"cannot write {file}: {error}; see to space and permissions"
-            ) from error
+        with whole_file(file) as stream:
+            write(stream, table)
         rank_zero_info(f"{len(index)} embeddings written to {file}")
 
 

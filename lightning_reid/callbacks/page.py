@@ -16,6 +16,7 @@ from lightning_reid.report.page import write_page
 from lightning_reid.report.record import RunRecord
 from lightning_reid.report.tables import (
     forget_trained,
+    read_losses,
     write_epoch,
     write_labels,
     write_retrieval,
@@ -131,6 +132,8 @@ class Page(EpochWatcher):
             finer=advice_of(pl_module, mostly_outliers=False),
         )
         self.record = begun.begin(None if folder is None else RunRecord.read(folder))
+        if folder is not None:
+            read_losses(folder)  # a damaged table is refused now rather than after an epoch
         if self.command == "fit" and not trainer.ckpt_path and trainer.is_global_zero and folder:
             delete_contents(folder)  # an earlier run left them, which ended in its first epoch
         if self.record.command == "fit" and trainer.is_global_zero and folder is not None:

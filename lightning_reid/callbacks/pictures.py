@@ -19,6 +19,7 @@ from lightning_reid.data import ShardSampler
 from lightning_reid.distributed import first_rank_only
 from lightning_reid.errors import require, require_one_of
 from lightning_reid.lightning import TensorBoardLogger, WandbLogger, isolate_rng, pl, rank_zero_info
+from lightning_reid.lightning.restoring import require_measurements
 from lightning_reid.metrics import RetrievalMetrics
 from lightning_reid.models import EmbeddingNetwork
 from lightning_reid.report.attention import attention_maps
@@ -113,7 +114,8 @@ class Pictures(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` gave."""
-        self.evaluations = list(state_dict["evaluations"])
+        place = "callbacks/Pictures/evaluations"
+        self.evaluations = require_measurements(state_dict.get("evaluations"), place, "epoch")
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Forget an earlier run; a checkpoint that is resumed is read after this."""

@@ -22,7 +22,7 @@ from lightning_reid.distributed import (
     require_own_batches,
     seed_of,
 )
-from lightning_reid.errors import InputError, require
+from lightning_reid.errors import InputError, reading, require
 from lightning_reid.labels import OUTLIER, PseudoLabels
 from lightning_reid.lightning import (
     BatchSizeFinder,
@@ -41,6 +41,7 @@ from lightning_reid.lightning.progress import (
     skip_batches,
 )
 from lightning_reid.lightning.requeue import RequeueSignal
+from lightning_reid.lightning.restoring import forget_foreign_files, require_measurements
 from lightning_reid.metrics import (
     bcubed_quality,
     cluster_quality,
@@ -142,13 +143,19 @@ class PseudoLabelCallback(pl.Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore labels, history and seed from a checkpoint."""
-        if state_dict["labels"] is not None:
-            self.labels = PseudoLabels.from_state_dict(state_dict["labels"])
-        self._labeled_epoch = state_dict["epoch"]
-        self._images = state_dict["images"]
-        self.history = list(state_dict["history"])
-        self.seed = state_dict["seed"]
+        """Restore labels, history and seed from a checkpoint.
+
+        Raises:
+            InputError: If it holds something else in their place.
+        """
+        place = "callbacks/PseudoLabelCallback"
+        with reading(f"the checkpoint is damaged: its {place} cannot be restored"):
+            if state_dict["labels"] is not None:
+                self.labels = PseudoLabels.from_state_dict(state_dict["labels"])
+            self._labeled_epoch = int(state_dict["epoch"])
+            self._images = state_dict["images"]
+            self.history = require_measurements(state_dict["history"], f"{place}/history", "epoch")
+            self.seed = None if state_dict["seed"] is None else int(state_dict["seed"])
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -172,6 +179,7 @@ class PseudoLabelCallback(pl.Callback):
         Raises:
             InputError: If the checkpoint was taken while a batch was trained on.
         """
+        forget_foreign_files(trainer, checkpoint)
         # the Trainer's tuners restore checkpoints of their own after the run has begun
         if trainer.state.fn != "fit" or self._fitting:
             return
@@ -181,7 +189,8 @@ class PseudoLabelCallback(pl.Callback):
                 "would restore the weights and forget the optimizer. Leave out one of the two"
             )
         state = checkpoint.get("callbacks", {}).get(self.state_key, {})
-        point = resume_point(checkpoint, state.get("epoch", 0))
+        with reading("the checkpoint is damaged: its loops cannot be restored"):
+            point = resume_point(checkpoint, state.get("epoch", 0))
         if point is None:
             return
         if point.in_step:
@@ -191,7 +200,8 @@ class PseudoLabelCallback(pl.Callback):
                 "another one, such as the run's checkpoints/last.ckpt, or take its network alone "
                 "(--model.weights)"
             )
-        rewind(checkpoint, point)
+        with reading("the checkpoint is damaged: its loops cannot be restored"):
+            rewind(checkpoint, point)
         self._point = point
         self._gradients = checkpoint.get(_GRADIENTS, {})
         saved = {len(gradient) for gradient in self._gradients.values()}

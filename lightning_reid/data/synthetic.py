@@ -42,6 +42,7 @@ from lightning_reid.data.scenes import (
 )
 from lightning_reid.errors import InputError
 from lightning_reid.local_paths import local_path
+from lightning_reid.whole_files import unwritable
 
 __all__ = [
     "Camera",
@@ -257,7 +258,7 @@ def draw_synthetic_persons(
         The folder.
 
     Raises:
-        InputError: If the folder holds something else.
+        InputError: If the folder holds something else, or cannot be written.
         ValueError: If there are fewer than two cameras.
     """
     root = local_path(root)
@@ -272,8 +273,11 @@ def draw_synthetic_persons(
     )
     if _holds(root, settings):
         return root
-    root.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
+    except OSError as error:
+        raise unwritable(root, error) from error
     try:
         for folder in ("bounding_box_train", "query", "bounding_box_test"):
             (draft / folder).mkdir()
@@ -287,6 +291,9 @@ def draw_synthetic_persons(
         except OSError:
             if not _holds(root, settings):  # another process was quicker: use its set
                 raise
+    except OSError as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise unwritable(root, error) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return root

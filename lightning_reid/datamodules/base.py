@@ -8,7 +8,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import torch
@@ -259,6 +259,18 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
                 "within each camera use CAP, O2CAP or CALR, which need none"
             )
         return labels
+
+    @classmethod
+    def load_from_checkpoint(cls, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: Lightning would import and call what the checkpoint names.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(
+            f"checkpoints hold no settings of {cls.__name__}: make it with its arguments, which "
+            "the run's config.yaml has"
+        )
 
     def setup(self, stage: str | None = None) -> None:
         """Read the lists of files that the stage needs (``fit``, ``validate``, ``test``, ...)."""

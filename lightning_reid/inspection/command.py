@@ -60,11 +60,15 @@ def run(arguments: Sequence[str]) -> int:
     config = parser.parse_args(with_named_configs(list(_without_ignored(arguments))))
     datamodule = parser.instantiate_classes(config).data
     inspection = inspect(datamodule, config.near, config.num_workers)
-    folder = None
+    wanted = folder = None
     if len(inspection.data.listing.samples):
-        folder = _free_folder(_wanted_folder(config, datamodule))
-        write_inspection(inspection, folder)
-    print_inspection(inspection, folder)
+        wanted = _free_folder(_wanted_folder(config, datamodule))
+    try:
+        if wanted is not None:
+            write_inspection(inspection, wanted)
+            folder = wanted
+    finally:  # it took a while to find out
+        print_inspection(inspection, folder)
     return 0 if inspection.works else 1
 
 

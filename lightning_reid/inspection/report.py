@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from lightning_reid.inspection.images import Pixels, thumbnail
 from lightning_reid.inspection.inspection import Inspection
 from lightning_reid.messages import printable
 from lightning_reid.report.lettering import writable
+from lightning_reid.whole_files import whole_file
 
 WRITTEN = "check.json"  # a folder that has it is taken
 
@@ -103,18 +105,20 @@ def write_inspection(inspection: Inspection, folder: Path) -> None:
         ['check.csv', 'check.json', 'pictures']
     """
     cameras = folder / _PICTURES / "cameras"
-    cameras.mkdir(parents=True, exist_ok=True)
     for name, sheet in _contact_sheets(inspection):
-        sheet.save(cameras / f"{name}.png")
+        with whole_file(cameras / f"{name}.png") as stream:
+            sheet.save(stream, "PNG")
     for finding in inspection.findings:
         images = _worst_images(finding, inspection.data.listing)
         if images:
             title = f"{finding.picture}: {len(images):,} of {len(finding.images):,} images"
             sheet = draw_contact_sheet(title, images)
-            sheet.save(folder / _PICTURES / f"{finding.picture}.png")
+            with whole_file(folder / _PICTURES / f"{finding.picture}.png") as stream:
+                sheet.save(stream, "PNG")
     _write_images(inspection, folder / "check.csv")
     content = json.dumps(_summary(inspection), indent=2)
-    (folder / WRITTEN).write_text(content + "\n", encoding="utf-8")
+    with whole_file(folder / WRITTEN) as stream:
+        stream.write(f"{content}\n".encode())
 
 
 def _tables(inspection: Inspection) -> Iterator[Table]:
@@ -212,10 +216,12 @@ def _write_images(inspection: Inspection, file: Path) -> None:
         ),
         "near_duplicate": data.near.found.astype(int).tolist(),
     }
-    with file.open("w", newline="", encoding="utf-8", errors="surrogateescape") as opened:
-        writer = csv.writer(opened)
+    with whole_file(file) as stream:
+        text = io.TextIOWrapper(stream, "utf-8", "surrogateescape", newline="")
+        writer = csv.writer(text)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
+        text.detach()  # whole_file closes the stream
 
 
 def _known(values: Integers) -> Iterator[int | str]:

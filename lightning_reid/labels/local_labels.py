@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lightning_reid.array_files import read_array, read_arrays
 from lightning_reid.errors import InputError
 from lightning_reid.local_paths import local_path
+from lightning_reid.whole_files import whole_file
 
 _ARRAYS = ("names", "cameras", "local_labels")
 _FIELDS = 3  # file, local label, camera
@@ -66,8 +68,7 @@ def save_local_labels(
     path = local_path(file)
     local = _checked(path, [_base_name(image) for image in paths], labels, cameras)
     names = np.array(local.names, dtype=np.str_)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as stream:  # by name, NumPy could add a suffix
+    with whole_file(path) as stream:  # by name, NumPy could add a suffix
         np.savez(stream, names=names, cameras=local.cameras, local_labels=local.labels)
 
 
@@ -166,19 +167,9 @@ def _require_same_cameras(path: Path, told: Sequence[int], own: Sequence[int]) -
 
 def _columns(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Names, labels and cameras as a file holds them."""
-    try:
-        stored = np.load(path, allow_pickle=False)
-        if isinstance(stored, np.ndarray):
-            return _columns_of_rows(path, stored)
-        with stored:
-            arrays = {name: stored[name] for name in _ARRAYS if name in stored.files}
-    except InputError:
-        raise
-    except (ValueError, EOFError, BadZipFile) as error:
-        raise InputError(f"{path} cannot be read as local labels: {error}") from error
-    absent = [name for name in _ARRAYS if name not in arrays]
-    if absent:
-        raise InputError(f"{path} has no array {' and no array '.join(absent)}")
+    if not zipfile.is_zipfile(path):
+        return _columns_of_rows(path, read_array(path))
+    arrays = read_arrays(path, _ARRAYS)
     return arrays["names"], arrays["local_labels"], arrays["cameras"]
 
 

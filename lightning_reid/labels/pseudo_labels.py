@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from lightning_reid.errors import require, require_one_of
 from lightning_reid.labels.proxies import OUTLIER, group_owner, split_by_camera
 
 Sampling = Literal["groups", "cameras", "images"]
+
+# numbers without images count as clusters, but a file does not decide how much memory is taken
+_SPARE_CLUSTERS, _CLUSTERS_PER_IMAGE = 10_000, 100
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,11 @@ class PseudoLabels:
                 f"proxies are ({len(self.hard)},) int64, as many as hard labels, "
                 f"got {tuple(self.proxies.shape)} {self.proxies.dtype}"
             )
-        if self.soft is not None and len(self.soft) != len(self.hard):
-            raise ValueError(f"{len(self.soft)} soft labels for {len(self.hard)} images")
+        if self.soft is not None and (self.soft.ndim != 2 or len(self.soft) != len(self.hard)):
+            raise ValueError(
+                f"soft labels are ({len(self.hard)}, C), a row for each image, "
+                f"got {tuple(self.soft.shape)}"
+            )
         _require_one_each("class_weights", self.class_weights, self.hard)
         _require_one_each("proxy_cameras", self.proxy_cameras, self.proxies)
 
@@ -141,12 +148,25 @@ class PseudoLabels:
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Any]) -> PseudoLabels:
-        """The labels that :meth:`state_dict` described."""
+        """Make the labels that :meth:`state_dict` described.
+
+        Raises:
+            ValueError: The state does not describe labels, or ones of more clusters than so many
+                images can have.
+        """
         soft = state.get("soft")
         if isinstance(soft, list):
             places, values, *shape = soft
             soft = torch.sparse_coo_tensor(places, values, shape, check_invariants=True)
-        return cls(**{**state, "soft": soft})
+        labels = cls(**{**state, "soft": soft})
+        columns = 0 if soft is None else soft.shape[1]
+        most = _SPARE_CLUSTERS + _CLUSTERS_PER_IMAGE * len(labels)
+        if max(labels.num_clusters, labels.num_groups, columns) > most:
+            raise ValueError(f"labels of {len(labels)} images have more than {most} clusters")
+        require_one_of("sampling", labels.sampling, get_args(Sampling))
+        if labels.images_per_group is not None:
+            require("images_per_group", labels.images_per_group, 1)
+        return labels
 
 
 def _require_one_each(name: str, values: Tensor | None, groups: Tensor | None) -> None:
@@ -155,6 +175,8 @@ def _require_one_each(name: str, values: Tensor | None, groups: Tensor | None) -
         return
     if values.ndim != 1 or len(values) < _count(groups):
         raise ValueError(f"{name} are ({_count(groups)},), got {tuple(values.shape)}")
+    if (values < 0).any():
+        raise ValueError(f"{name} must not be negative")
 
 
 def _count(labels: Tensor) -> int:

@@ -40,3 +40,8 @@ def is_launched_by_function(trainer: pl.Trainer) -> bool:
     What they keep is lost when the call returns, apart from the weights.
     """
     return hasattr(trainer.strategy.launcher, "_start_method")
+
+
+def loaded_checkpoint(trainer: pl.Trainer) -> dict[str, Any]:
+    """Return the checkpoint that a Trainer is restoring; empty once that is done, or if none is."""
+    return trainer._checkpoint_connector._loaded_checkpoint

@@ -15,9 +15,17 @@ from typing_extensions import Self
 from lightning_reid.callbacks import PseudoLabelCallback
 from lightning_reid.clustering.clusterers import Clusterer
 from lightning_reid.datamodules.base import Supervision
-from lightning_reid.errors import InputError, refuse_unknown, require, require_one_of
+from lightning_reid.errors import (
+    InputError,
+    reading,
+    refuse_unknown,
+    require,
+    require_one_of,
+)
 from lightning_reid.labels import PseudoLabels
 from lightning_reid.lightning import OptimizerLRSchedulerConfig, pl, rank_zero_info
+from lightning_reid.lightning.internals import loaded_checkpoint
+from lightning_reid.lightning.restoring import require_restorable, require_restorable_optimizers
 from lightning_reid.methods.loading import load_method
 from lightning_reid.metrics import Evaluation, RetrievalMetrics
 from lightning_reid.models import EmbeddingNetwork, divide_batch
@@ -454,7 +462,10 @@ class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
             InputError: if the checkpoint was not written by this method.
         """
         self.require_own(checkpoint)
-        self.load_training_state(checkpoint["lightning_reid"]["state"])
+        if self._trainer is not None:
+            require_restorable(self._trainer, checkpoint)
+        with reading(f"the checkpoint is damaged: its state of {type(self).__name__}"):
+            self.load_training_state(checkpoint["lightning_reid"]["state"])
 
     def require_own(self, checkpoint: dict[str, Any], name: str = "the checkpoint") -> None:
         """Raise an InputError unless this method wrote the checkpoint, of a network like this.
@@ -501,6 +512,7 @@ class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
                     schedule.base_lrs[place] = group["initial_lr"] = self.learning_rate
                     group["lr"] = self.learning_rate * self.learning_rate_factor(0)
         self._given = [[_settings_of(g) for g in o.param_groups] for o in self.trainer.optimizers]
+        require_restorable_optimizers(self.trainer, loaded_checkpoint(self.trainer))
         if self.labels is not None:
             self.load_training_state(self.training_state())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -363,6 +363,7 @@ class CALR(MemoryModule, HeadModule):
     def load_training_state(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`training_state` gave."""
         super().load_training_state(state)
+        _require_stage_1(state, len(self.train_cameras) or None)
         self.local_labels = state["local_labels"].cpu()
         self.local_silhouettes = state["local_silhouettes"].cpu()
         planned = self.local_cameras, self.local_epochs
@@ -371,7 +372,8 @@ class CALR(MemoryModule, HeadModule):
             rank_zero_warn("CALR: stage 1 goes on as the checkpoint planned it, not as told now")
         self.local_cameras = state["local_cameras"]
         self.local_epochs = state["local_epochs"]
-        self.source = SourceWeights(state["source"]) if "source" in state else None
+        source = state.get("source")
+        self.source = None if source is None else SourceWeights.of_state(source, self.network)
 
     def _align(self, loss: Tensor, embeddings: Tensor, cameras: Tensor) -> Tensor:
         """Add the discriminator's loss where it is due."""
@@ -463,3 +465,20 @@ class CALR(MemoryModule, HeadModule):
             return 1.0
         epochs = (self.trainer.max_epochs or 0) - self._local_epochs_in_all()
         return self_paced_probability(epoch, epochs, self.refinement)
+
+
+def _require_stage_1(state: Mapping[str, Any], images: int | None) -> None:
+    """Raise a ValueError unless a checkpoint's labels and plan of stage 1 fit each other.
+
+    Args:
+        state: What :meth:`CALR.training_state` returned.
+        images: Number of training images; None where there is no data.
+    """
+    labels, silhouettes = state["local_labels"], state["local_silhouettes"]
+    if labels.ndim != 1 or labels.dtype != torch.int64 or images not in (None, len(labels)):
+        raise ValueError(f"local_labels are ({images or 'N'},) int64, got {tuple(labels.shape)}")
+    if silhouettes.ndim != 1 or not silhouettes.is_floating_point():
+        raise ValueError(f"local_silhouettes are numbers (cameras,), got {silhouettes.dtype}")
+    for camera in state["local_cameras"]:
+        require("each of local_cameras", camera, 0, len(silhouettes) - 1)
+    require("local_epochs", state["local_epochs"], 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from lightning_reid.distributed import seed_of, seeded
 from lightning_reid.errors import InputError
 from lightning_reid.methods.base import ReIDModule
+from lightning_reid.models.tensor_names import unwrapped_name
 
 
 class HeadModule(ReIDModule):
@@ -67,8 +69,11 @@ class HeadModule(ReIDModule):
             InputError: if the checkpoint was written by another method or for other data.
         """
         super().on_load_checkpoint(checkpoint)
-        size = checkpoint["lightning_reid"]["head_size"]
+        size = checkpoint["lightning_reid"].get("head_size")
+        if type(size) is not int or size < 0:
+            raise InputError(f"the checkpoint is damaged: its head_size is {size!r}")
         if self.head is None:
+            self._require_head(size, checkpoint["state_dict"])
             self._set_head(size)
         elif size != self.head_size:
             raise InputError(
@@ -76,6 +81,22 @@ class HeadModule(ReIDModule):
                 f"{self.head_size}; go on with the same data, or start from its backbone with "
                 "--model.weights=<file>"
             )
+
+    def _require_head(self, size: int, weights: Mapping[str, Tensor]) -> None:
+        """Raise an InputError unless a checkpoint holds a head of the size that it tells of.
+
+        No memory is taken for the head: the size may be any number.
+        """
+        with torch.device("meta"):
+            own = self.make_head(size).state_dict() if size else {}
+        saved = {unwrapped_name(name): value for name, value in weights.items()}
+        if any(saved[f"head.{k}"].shape != v.shape for k, v in own.items() if f"head.{k}" in saved):
+            raise InputError(
+                f"the checkpoint is damaged: it tells of a head for {size} classes, and holds "
+                "another"
+            )
+        if own and not any(f"head.{name}" in saved for name in own):
+            raise InputError("the checkpoint is damaged: it does not hold its head")
 
     def _set_head(self, size: int) -> None:
         self.head_size = size

@@ -12,9 +12,14 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import torch
 import yaml  # type: ignore[import-untyped]
 
-from lightning_reid.errors import InputError
-from lightning_reid.models.checkpoint_content import hyper_parameters_of, method_of
+from lightning_reid.errors import InputError, reading
+from lightning_reid.models.checkpoint_content import (
+    hyper_parameters_of,
+    method_of,
+    network_weights,
+)
 from lightning_reid.models.checkpoint_files import read_checkpoint
+from lightning_reid.models.trained import NETWORK_SETTINGS, require_network
 
 if TYPE_CHECKING:
     from lightning_reid.methods.base import ReIDModule
@@ -40,19 +45,23 @@ def load_method(
         content = yaml.safe_load(Path(hparams_file).read_text(encoding="utf-8"))
         checkpoint = {**checkpoint, "hyper_parameters": content}
     settings = hyper_parameters_of(checkpoint, name, without=arguments)
+    if isinstance(settings.get("backbone"), str):
+        own = {key: settings[key] for key in NETWORK_SETTINGS if key in settings}
+        own |= {key: arguments[key] for key in NETWORK_SETTINGS if key in arguments}
+        require_network(own, network_weights(checkpoint, name), name)
     # the checkpoint brings its own weights: no others are looked for
     settings = _accepted(method, {**settings, "weights": None}) | dict(arguments)
-    try:
+    with reading(
+        f"{name} does not make a {method.__name__} (arguments of load_from_checkpoint replace "
+        "those in the file)",
+        user_errors=True,
+    ):
         module = method(**settings)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{name} does not make a {method.__name__}: {error}; arguments of load_from_checkpoint "
-            "replace those in the file"
-        ) from error
     module.require_own(checkpoint, name)  # an error names the file
     weights = checkpoint["state_dict"]
-    module.configure_model()
-    module.on_load_checkpoint(checkpoint)
+    with reading(f"{name} is damaged"):
+        module.configure_model()
+        module.on_load_checkpoint(checkpoint)
     try:
         module.load_state_dict(weights, module.strict_loading if strict is None else strict)
     except RuntimeError as error:

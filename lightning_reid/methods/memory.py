@@ -73,9 +73,33 @@ class MemoryModule(ReIDModule):
         return {**super().training_state(), "memory": self.memory}
 
     def load_training_state(self, state: dict[str, Any]) -> None:
-        """Take back the memory, on the network's device."""
+        """Take back the memory, on the network's device.
+
+        Raises:
+            ValueError: It is no memory of embeddings of this network.
+        """
         super().load_training_state(state)
-        self.memory = state["memory"].to(self.device)
+        memory = state["memory"]
+        fits = memory.numel() == 0 or memory.shape[1:] == (self.network.embedding_dim,)
+        if not fits or not memory.is_floating_point() or memory.layout is not torch.strided:
+            raise ValueError(
+                f"a memory has rows of {self.network.embedding_dim} numbers, got "
+                f"{tuple(memory.shape)} {memory.dtype}"
+            )
+        self.memory = memory.to(self.device)
+
+    def on_fit_start(self) -> None:
+        """Check that a memory from a checkpoint has a row for each of the groups.
+
+        Raises:
+            InputError: It has other rows.
+        """
+        super().on_fit_start()
+        if self.labels is not None and len(self.memory) <= int(self.groups().max()):
+            raise InputError(
+                f"the checkpoint is damaged: its memory has {len(self.memory)} rows, and its "
+                f"labels {int(self.groups().max()) + 1} groups"
+            )
 
     @torch.no_grad()
     def move_memory(self, embeddings: Tensor, targets: Tensor) -> None:

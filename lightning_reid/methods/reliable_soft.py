@@ -242,7 +242,7 @@ class ReliableSoftLabels(HeadModule):
         """Take back the source model."""
         super().load_training_state(state)
         if "source" in state:
-            self.source = SourceWeights(state["source"])
+            self.source = SourceWeights.of_state(state["source"], self.network)
 
     def _draw_weights(self, head: nn.Linear, round_: int) -> None:
         """Small normal weights, as in PUL: the same for the same seed and round."""

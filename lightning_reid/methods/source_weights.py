@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +21,18 @@ class SourceWeights:
 
     def __init__(self, weights: dict[str, Tensor]) -> None:
         self.weights = weights
+
+    @classmethod
+    def of_state(cls, weights: Mapping[str, Tensor], module: nn.Module) -> SourceWeights:
+        """Take the weights of a module from a checkpoint.
+
+        Raises:
+            ValueError: They are not those of such a module.
+        """
+        own = {name: value.shape for name, value in unwrapped(module).state_dict().items()}
+        if own != {name: value.shape for name, value in weights.items()}:
+            raise ValueError("the source model is that of another network")
+        return cls(dict(weights))
 
     @classmethod
     def of(cls, module: nn.Module, trainer: pl.Trainer) -> SourceWeights:

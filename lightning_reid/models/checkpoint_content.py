@@ -6,25 +6,39 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml  # type: ignore[import-untyped]
+from packaging.version import InvalidVersion, Version
 
 from lightning_reid.errors import InputError
+from lightning_reid.models.checkpoint_limits import require_tree
 from lightning_reid.models.tensor_names import unwrapped_name
 from lightning_reid.run_folder import CONFIG, run_of
 
 _OWN = "lightning_reid"
 _NETWORK = "network."  # before the names of the network's tensors
+_MOST_STEPS = 2**53  # a float holds every whole number up to it
+
+# parts of a checkpoint and their types; a checkpoint without the training state lacks some
+_NEEDED = {"state_dict": Mapping, "pytorch-lightning_version": str}
+_OPTIONAL = {
+    "loops": Mapping,
+    "callbacks": Mapping,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+    "hyper_parameters": Mapping,
+}
 
 
 def method_of(checkpoint: Any, name: str) -> str:
-    """Return the name of the method that wrote a checkpoint.
+    """Return the name of the method that wrote a checkpoint, whose parts have the right types.
 
     Args:
         checkpoint: What `read_checkpoint` returned.
         name: What to call the checkpoint in messages.
 
     Raises:
-        InputError: The checkpoint was not written by this library.
+        InputError: The checkpoint was not written by this library, or is damaged.
     """
     saved = checkpoint.get(_OWN) if isinstance(checkpoint, Mapping) else None
     method = saved.get("method") if isinstance(saved, Mapping) else None
@@ -33,7 +47,27 @@ def method_of(checkpoint: Any, name: str) -> str:
             f"{name} was not written by a run of lightning_reid: give the checkpoints/last.ckpt of "
             "one, or start from its weights with --model.weights=<file>"
         )
+    _require_parts(checkpoint, name)
+    require_tree(checkpoint, name)
     return method
+
+
+def _require_parts(checkpoint: Mapping[str, Any], name: str) -> None:
+    """Raise an InputError unless the parts of a checkpoint have the types that they are read as."""
+    for part, kind in {**_NEEDED, **_OPTIONAL}.items():
+        if part not in checkpoint and part in _NEEDED:
+            raise InputError(f"{name} is damaged: it has no {part}")
+        if part in checkpoint and not isinstance(checkpoint[part], kind):
+            found = type(checkpoint[part]).__name__
+            raise InputError(f"{name} is damaged: its {part} is a {found}")
+    for part in ("epoch", "global_step"):
+        value = checkpoint.get(part)
+        if type(value) is not int or not 0 <= value <= _MOST_STEPS:
+            raise InputError(f"{name} is damaged: its {part} is no number of steps")
+    try:
+        Version(checkpoint["pytorch-lightning_version"][:100])
+    except InvalidVersion as error:
+        raise InputError(f"{name} is damaged: its pytorch-lightning_version is none") from error
 
 
 def hyper_parameters_of(
@@ -53,7 +87,7 @@ def hyper_parameters_of(
         InputError: They are not a dictionary, or one of them names a class of another package.
     """
     found = checkpoint.get("hyper_parameters", {})
-    if not isinstance(found, Mapping) or not all(isinstance(key, str) for key in found):
+    if not all(isinstance(key, str) for key in found):
         raise InputError(f"{name} is damaged: its hyper_parameters are not a dictionary of names")
     # Lightning adds names with an underscore, for a way to make the method that is not used here
     settings = {key: v for key, v in found.items() if key[0:1] != "_" and key not in without}
@@ -78,7 +112,9 @@ def network_weights(checkpoint: Mapping[str, Any], name: str) -> dict[str, Any]:
         InputError: It holds no dictionary of named tensors.
     """
     weights = checkpoint.get("state_dict")
-    if not isinstance(weights, Mapping) or not all(isinstance(key, str) for key in weights):
+    if not isinstance(weights, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in weights.items()
+    ):
         raise InputError(f"{name} is damaged: its state_dict is not a dictionary of named tensors")
     plain = {unwrapped_name(key): value for key, value in weights.items()}
     return {

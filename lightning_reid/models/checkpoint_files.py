@@ -7,7 +7,8 @@ import pickle
 import pickletools
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 
 from lightning_reid.errors import InputError, MissingPackageError
 from lightning_reid.local_paths import local_path
+from lightning_reid.messages import listed
+from lightning_reid.models.checkpoint_limits import require_limits
 from lightning_reid.models.plain_values import PLAIN_VALUES
 
 _SUFFIXES = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".safetensors", ".pkl")
@@ -31,6 +34,7 @@ _OTHER_FILES = (
     (rb"(?s).{257}ustar", "a tar archive; unpack it and give the file inside"),
     (rb"\x89HDF", "an HDF5 file; convert it to PyTorch first"),
 )
+_BLOCK = 2**20  # bytes that are read at a time
 _HEAD = 512  # bytes that tell the kind of a file
 _MAGIC_PICKLES = 3  # before the checkpoint in files from before torch 1.6
 _MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
@@ -62,7 +66,7 @@ def read_checkpoint(source: Path | IO[bytes], map_location: Any = "cpu") -> Any:
             how to convert it.
     """
     if not isinstance(source, Path):
-        return _load(source, "the open file", map_location)
+        return _load(source, "the open file", map_location, source.seek(0, os.SEEK_END))
     path = local_path(source)
     if path.is_dir() and (path / _RUN_CHECKPOINT).is_file():
         path /= _RUN_CHECKPOINT
@@ -72,12 +76,12 @@ def read_checkpoint(source: Path | IO[bytes], map_location: Any = "cpu") -> Any:
         raise FileNotFoundError(f"weights file not found: {path}")
     with path.open("rb") as file:
         head = file.read(_HEAD)
-        size = file.seek(0, 2)
+        size = file.seek(0, os.SEEK_END)
     if path.suffix == ".safetensors" or _is_safetensors(head, size):
         return _read_safetensors(path)
     _require_torch_file(path, head)
     with path.open("rb") as file:
-        return _load(file, path, map_location)
+        return _load(file, path, map_location, size)
 
 
 def find_state_dicts(checkpoint: object) -> Iterator[dict[str, Tensor]]:
@@ -141,10 +145,11 @@ def _tensor(value: object) -> Tensor | None:
     return value if isinstance(value, Tensor) else None
 
 
-def _load(file: IO[bytes], name: str | Path, map_location: Any) -> Any:
+def _load(file: IO[bytes], name: str | Path, map_location: Any, size: int) -> Any:
+    file.seek(0)
     try:
         with torch.serialization.safe_globals(PLAIN_VALUES):
-            return torch.load(file, map_location=map_location, weights_only=True)
+            content = torch.load(file, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         file.seek(0)
         if isinstance(name, Path) and (whole := _pickled_class(file)):
@@ -156,12 +161,16 @@ def _load(file: IO[bytes], name: str | Path, map_location: Any) -> Any:
             f"{name} holds more than tensors ({_blocked_object(str(error))}), and loading that "
             f"could execute code, so it was not loaded. {_conversion(Path(str(name)))}"
         ) from error
+    except MemoryError:
+        raise
     except Exception as error:  # a damaged file can fail anywhere in the reader
         reason = (str(error).strip().splitlines() or [""])[0].split(". ")[0]
         raise InputError(
             f"{name} is not a checkpoint written by torch.save, or is damaged "
             f"({type(error).__name__}: {reason})"
         ) from error
+    require_limits(content, str(name), size)
+    return content
 
 
 def _require_torch_file(path: Path, head: bytes) -> None:
@@ -172,8 +181,8 @@ def _require_torch_file(path: Path, head: bytes) -> None:
         if re.match(beginning, head, re.IGNORECASE):
             raise InputError(f"{path} is not a checkpoint but {kind}")
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+        members = _members(path)
+        names = [member.filename for member in members]
         if any(name.endswith("/constants.pkl") for name in names):
             load = f"torch.jit.load({str(path)!r}, map_location='cpu')"
             raise InputError(
@@ -185,6 +194,12 @@ def _require_torch_file(path: Path, head: bytes) -> None:
                 f"{path} is not a checkpoint but a zip archive of {', '.join(names[:3])}; unpack "
                 "it and give the checkpoint inside"
             )
+        if sum(member.file_size for member in members) > path.stat().st_size:
+            raise InputError(
+                f"{path} is not a checkpoint written by torch.save: it is a compressed archive; "
+                "unpack it, and pack it without compression"
+            )
+        _require_checksums(path, members)
     elif head.startswith(b"\x80") and not head.startswith(_MAGIC):
         load = f"pickle.load(open({str(path)!r}, 'rb'))"
         raise InputError(
@@ -194,6 +209,40 @@ def _require_torch_file(path: Path, head: bytes) -> None:
     elif not head.startswith(_MAGIC):
         damaged = ", or is damaged or incomplete" if head.startswith(b"PK") else ""
         raise InputError(f"{path} is not a checkpoint written by torch.save{damaged}")
+
+
+def _members(path: Path) -> list[zipfile.ZipInfo]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.infolist()
+    except Exception as error:  # a damaged file can fail anywhere in the reader
+        raise InputError(
+            f"{path} is not a checkpoint written by torch.save, or is damaged ({error})"
+        ) from error
+
+
+def _require_checksums(path: Path, members: Sequence[zipfile.ZipInfo]) -> None:
+    """Raise an InputError if a member differs from its checksum, which torch does not look at.
+
+    A file in which none fits was written without (`torch.serialization.set_crc32_options`).
+    """
+    with zipfile.ZipFile(path) as archive:
+        damaged = [member.filename for member in members if not _is_intact(archive, member)]
+    if damaged and len(damaged) < len(members):
+        raise InputError(
+            f"{path} is damaged: {listed(damaged, 3)} in it changed after it was written; copy or "
+            "download it again"
+        )
+
+
+def _is_intact(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
+    try:
+        with archive.open(member) as stream:
+            while stream.read(_BLOCK):
+                pass
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError):
+        return False
+    return True
 
 
 def _is_safetensors(head: bytes, size: int) -> bool:

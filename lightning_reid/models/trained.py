@@ -7,20 +7,24 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import torch
 
 from lightning_reid.data.transforms import IMAGENET_MEAN, IMAGENET_STD
-from lightning_reid.errors import InputError, require_size
-from lightning_reid.models.checkpoint_content import network_weights, run_image_size
+from lightning_reid.errors import InputError, reading, require_size
+from lightning_reid.models.checkpoint_content import (
+    method_of,
+    network_weights,
+    run_image_size,
+)
 from lightning_reid.models.checkpoint_files import read_checkpoint
 from lightning_reid.models.embedding import EmbeddingNetwork
+from lightning_reid.models.positions import adaptable_names
 from lightning_reid.run_folder import find_checkpoint
 
-# of what a checkpoint tells of its model, what decides about embeddings
-_SETTINGS = ("backbone", "pooling", "last_stride", "neck", "samples_per_bn_group")
+# arguments of a method that decide about its embeddings
+NETWORK_SETTINGS = ("backbone", "pooling", "last_stride", "neck", "samples_per_bn_group")
 
 
 @dataclass(frozen=True)
@@ -64,23 +68,20 @@ class TrainedModel:
             require_size(size)
         file = find_checkpoint(checkpoint)
         content = read_checkpoint(file)
-        if not (isinstance(content, Mapping) and "lightning_reid" in content):
-            raise InputError(
-                f"{file} was not written by a run of lightning_reid; give its checkpoints/last.ckpt"
-            )
-        told = content.get("hyper_parameters")
-        told = told if isinstance(told, Mapping) else {}
+        method_of(content, str(file))  # refuses what no method has written
+        told = content.get("hyper_parameters", {})
         if not isinstance(told.get("backbone"), str):
             raise InputError(
                 f"{file} does not tell its backbone, which was given as a module rather than by "
                 "name: in Python, make a TrainedModel of the network itself"
             )
-        settings = {name: told[name] for name in _SETTINGS if name in told}
-        try:
-            network = EmbeddingNetwork(weights=None, **settings)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"the settings in {file} do not make a network: {error}") from error
-        _fill(network, network_weights(content, str(file)), file)
+        settings = {name: told[name] for name in NETWORK_SETTINGS if name in told}
+        weights = network_weights(content, str(file))
+        require_network(settings, weights, str(file))
+        network = EmbeddingNetwork(weights=None, **settings)
+        with reading(f"the weights in {file} do not fit the network that it tells of"):
+            network.load_state_dict(weights)
+        network.to(torch.float32)
         return cls(network.eval(), size or run_image_size(file), file, settings)
 
     @cached_property
@@ -95,12 +96,29 @@ class TrainedModel:
         return seen.hexdigest()
 
 
-def _fill(network: EmbeddingNetwork, weights: dict[str, Any], file: Path) -> None:
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
+def require_network(settings: Mapping[str, Any], weights: Mapping[str, Any], name: str) -> None:
+    """Raise an InputError unless settings in a checkpoint describe the network in it.
+
+    No memory is taken for the network: its size may be anything that the settings say.
+
+    Args:
+        settings: Arguments of `EmbeddingNetwork`, without ``weights``.
+        weights: The tensors of the network, under its names.
+        name: What to call the checkpoint in messages.
+    """
+    what = f"the settings in {name} do not make a network"
+    with reading(what, user_errors=True), torch.device("meta"):
+        network = EmbeddingNetwork(weights=None, **settings)
+    adapted = adaptable_names(network)
+    own = {k: v.shape for k, v in network.state_dict().items() if k not in adapted}
+    theirs = {k: v.shape for k, v in weights.items() if k not in adapted}
+    if own != theirs:
+        first = next(key for key in [*own, *theirs] if own.get(key) != theirs.get(key))
         raise InputError(
-            f"the weights in {file} do not fit the network that it tells of: "
-            + shorten(str(error), 300)
-        ) from error
-    network.to(torch.float32)
+            f"the weights in {name} do not fit the network that it tells of: {first} has the shape "
+            f"{_shape(theirs.get(first))}, and not {_shape(own.get(first))}"
+        )
+
+
+def _shape(found: Any) -> Any:
+    return "of nothing, as it is missing" if found is None else tuple(found)

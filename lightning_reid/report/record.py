@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
+from textwrap import shorten
+from typing import Any
 
 from lightning_reid.errors import InputError
 from lightning_reid.report.signs import Advice
@@ -64,10 +66,9 @@ class RunRecord:
         if not file.is_file():
             return None
         try:
-            told = json.loads(file.read_bytes())
-            known = {key.name: told[key.name] for key in fields(cls) if key.name in told}
-            return cls(**{**known, "continued": tuple(known.get("continued", ()))})
-        except (ValueError, TypeError) as error:
+            content = json.loads(file.read_bytes())
+            return cls(**_checked(content))
+        except (ValueError, TypeError, RecursionError) as error:
             raise InputError(
                 f"{file} is no record of a run: {error}; delete it, and its page does without"
             ) from error
@@ -94,6 +95,36 @@ class RunRecord:
             continued=(*before.continued, this.begun),
             epochs_done=before.epochs_done,
         )
+
+
+def _checked(content: Any) -> dict[str, Any]:
+    """Return the fields in what a file holds; raise a TypeError or ValueError for other types."""
+    if not isinstance(content, dict):
+        raise TypeError(f"it holds a {type(content).__name__}")
+    names = {key.name for key in fields(RunRecord)}
+    known = {name: value for name, value in content.items() if name in names}
+    for name, value in known.items():
+        if not _is_a(name, value):
+            raise TypeError(f"its {name} is {shorten(repr(value), 100)}")
+    moments = known["continued"] = tuple(known.get("continued", ()))
+    for moment in (*moments, known.get("begun"), known.get("updated")):
+        if moment:
+            datetime.fromisoformat(moment)
+    return known
+
+
+def _is_a(name: str, value: Any) -> bool:
+    """Return whether a value is of the type of a field."""
+    if name in ("epochs_done", "epochs"):
+        most = 2**53
+        return (type(value) is int and 0 <= value <= most) or (name == "epochs" and value is None)
+    if name in ("checkpoint", "job") and value is None:
+        return True
+    if name == "continued":
+        return isinstance(value, list) and all(isinstance(moment, str) for moment in value)
+    if name == "versions":
+        return isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
+    return isinstance(value, str)
 
 
 def now() -> str:

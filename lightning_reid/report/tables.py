@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
+from lightning_reid.errors import InputError
 from lightning_reid.report.contents import table_file
 from lightning_reid.report.label_columns import by_interest
 from lightning_reid.whole_files import whole_file
@@ -55,15 +57,18 @@ def read_table(folder: Path, name: str, most: int | None = None) -> Table | None
         most: rows to read; None: all.
 
     Raises:
-        csv.Error: if the file is no CSV.
+        InputError: if the file is no CSV.
     """
     file = table_file(folder, name)
     if not file.is_file():
         return None
-    with file.open(newline="", encoding="utf-8", errors="replace") as opened:
-        rows = (row for row in csv.reader(opened) if row)
-        header = next(rows, [])
-        kept = [_as_long_as(header, row) for row in islice(rows, most)]
+    try:
+        with file.open(newline="", encoding="utf-8", errors="replace") as opened:
+            rows = (row for row in csv.reader(opened) if row)
+            header = next(rows, [])
+            kept = [_as_long_as(header, row) for row in islice(rows, most)]
+    except csv.Error as error:
+        raise InputError(f"{file} is no table: {error}; delete it") from error
     return Table(header, kept) if header else None
 
 
@@ -89,13 +94,19 @@ def write_retrieval(folder: Path, results: Mapping[str, float], column: str = "v
 
 
 def read_retrieval(folder: Path) -> dict[str, dict[str, float]]:
-    """The numbers of ``retrieval.csv`` by column and measure; none if it is not there."""
+    """The numbers of ``retrieval.csv`` by column and measure; none if it is not there.
+
+    Raises:
+        InputError: if it holds something else.
+    """
     table = read_table(folder, "retrieval")
     if table is None:
         return {}
     columns: dict[str, dict[str, float]] = {}
     for place, name in enumerate(table.header[1:], 1):
-        columns[name] = {row[0]: float(row[place]) for row in table.rows if row[place]}
+        columns[name] = {
+            row[0]: _number(row[place], folder, "retrieval") for row in table.rows if row[place]
+        }
     return {name: values for name, values in columns.items() if values}
 
 
@@ -121,12 +132,20 @@ def write_labels(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
 
 
 def read_labels(folder: Path) -> list[dict[str, float]]:
-    """What :func:`write_labels` wrote, less what is empty; nothing if it is not there."""
+    """What :func:`write_labels` wrote, less what is empty; nothing if it is not there.
+
+    Raises:
+        InputError: if the table holds something else than numbers.
+    """
     table = read_table(folder, "labels")
     if table is None:
         return []
     return [
-        {name: float(value) for name, value in zip(table.header, row, strict=True) if value}
+        {
+            name: _number(value, folder, "labels")
+            for name, value in zip(table.header, row, strict=True)
+            if value
+        }
         for row in table.rows
     ]
 
@@ -140,16 +159,44 @@ def write_epoch(folder: Path, epoch: int, loss: float | None, seconds: float) ->
         loss: mean of its batches, if they had one.
         seconds: it took.
     """
-    table = read_table(folder, "epochs")
+    table = _epochs(folder)
     before = [] if table is None else [row for row in table.rows if float(row[0]) < epoch]
     write_table(folder, "epochs", EPOCH_COLUMNS, [*before, [epoch, loss, seconds]])
 
 
 def read_losses(folder: Path) -> list[tuple[float, float]]:
-    """Epoch and mean loss of what :func:`write_epoch` wrote, where there was a loss."""
-    table = read_table(folder, "epochs")
+    """Epoch and mean loss of what :func:`write_epoch` wrote, where there was a loss.
+
+    Raises:
+        InputError: if the table holds something else.
+    """
+    table = _epochs(folder)
     rows = [] if table is None else table.rows
     return [(float(epoch), float(loss)) for epoch, loss, *_ in rows if loss]
+
+
+def _epochs(folder: Path) -> Table | None:
+    """Read ``epochs.csv``, whose cells are numbers; a loss may be missing."""
+    table = read_table(folder, "epochs")
+    if table is None:
+        return None
+    if tuple(table.header) != EPOCH_COLUMNS:
+        file = table_file(folder, "epochs")
+        raise InputError(f"{file} must have the columns {', '.join(EPOCH_COLUMNS)}; delete it")
+    for epoch, *others in table.rows:
+        for cell in (epoch, *filter(None, others)):
+            _number(cell, folder, "epochs")
+    return table
+
+
+def _number(cell: str, folder: Path, name: str) -> float:
+    try:
+        return float(cell)
+    except ValueError as error:
+        file = table_file(folder, name)
+        raise InputError(
+            f"{file} holds {shorten(cell, 50)!r} instead of a number; delete it"
+        ) from error
 
 
 def _as_long_as(header: Sequence[str], row: Sequence[str]) -> list[str]:
