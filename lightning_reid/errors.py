@@ -58,12 +58,16 @@ def reading(what: str, user_errors: bool = False) -> Iterator[None]:
 
     Raises:
         InputError: The block raised something else, which is the cause of this. Errors of the
-            system, such as a missing file, pass.
+            system that name a file, such as a missing one, pass.
     """
     try:
         yield
-    except (MissingPackageError, DownloadError, MemoryError, OSError):
+    except (MissingPackageError, DownloadError, MemoryError):
         raise
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise InputError(f"{what}: {error.strerror or error}") from error
     except InputError as error:
         if not user_errors:
             raise

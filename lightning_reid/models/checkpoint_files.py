@@ -21,6 +21,7 @@ from lightning_reid.local_paths import local_path
 from lightning_reid.messages import listed
 from lightning_reid.models.checkpoint_limits import require_limits
 from lightning_reid.models.plain_values import PLAIN_VALUES
+from lightning_reid.resources import is_out_of_memory
 
 _SUFFIXES = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".safetensors", ".pkl")
 _RUN_CHECKPOINT = Path("checkpoints", "last.ckpt")
@@ -161,9 +162,9 @@ def _load(file: IO[bytes], name: str | Path, map_location: Any, size: int) -> An
             f"{name} holds more than tensors ({_blocked_object(str(error))}), and loading that "
             f"could execute code, so it was not loaded. {_conversion(Path(str(name)))}"
         ) from error
-    except MemoryError:
-        raise
     except Exception as error:  # a damaged file can fail anywhere in the reader
+        if is_out_of_memory(error):
+            raise
         reason = (str(error).strip().splitlines() or [""])[0].split(". ")[0]
         raise InputError(
             f"{name} is not a checkpoint written by torch.save, or is damaged "

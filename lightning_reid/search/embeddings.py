@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterable, Iterator
-from io import BytesIO, FileIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -120,7 +120,7 @@ def write_embeddings(
     return checksums
 
 
-def _read_at(stream: FileIO, space: memoryview, offset: int) -> int:
+def _read_at(stream: BufferedReader, space: memoryview, offset: int) -> int:
     """Read from a place of a file, whoever else reads from it: other threads, forked processes."""
     if hasattr(os, "preadv"):
         return os.preadv(stream.fileno(), [space], offset)

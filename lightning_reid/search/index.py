@@ -108,16 +108,10 @@ class Index:
         """
         generation = self.generation + 1
         file = folder / _FILE.format(generation)
-        try:
-            with whole_file(file) as stream:
-                parts = chain(self._kept(kept), added)
-                checksums = write_embeddings(stream, parts, len(listing), self.dimensions)
-            Table(self.fingerprint, generation, listing, checksums).write(folder)
-        except OSError as error:
-            raise InputError(
-                f"cannot write {file}: {error}; what was there before is untouched; see to space "
-                "and permissions, or give another folder with --index"
-            ) from error
+        with whole_file(file) as stream:
+            parts = chain(self._kept(kept), added)
+            checksums = write_embeddings(stream, parts, len(listing), self.dimensions)
+        Table(self.fingerprint, generation, listing, checksums).write(folder)
         for other in _embeddings_in(folder):
             if other != file:
                 with suppress(OSError):  # it is in nobody's way

@@ -6,14 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from lightning_reid.array_files import read_arrays
 from lightning_reid.data import Samples, Strings
-from lightning_reid.errors import InputError
-from lightning_reid.npz_files import read_arrays
+from lightning_reid.errors import InputError, reading
 from lightning_reid.search.embeddings import BUILD_AGAIN, ROWS, Checksums
 from lightning_reid.search.listing import Listing
 from lightning_reid.whole_files import whole_file
@@ -45,7 +45,7 @@ class Table:
         """Write the table; it replaces the one before at once.
 
         Raises:
-            OSError: If it cannot be written.
+            InputError: If it cannot be written.
         """
         images = self.listing.images
         facts = {
@@ -75,38 +75,40 @@ class Table:
         """
         file = folder / TABLE
         try:
-            arrays = read_arrays(file, ["told", *_TYPES])
-            facts = _facts(arrays)
-            listing, checksums = _images(arrays, facts["cameras"])
+            _read_facts(file)  # first: other versions have other arrays
+            arrays = read_arrays(file, ["told", *_TYPES], compressed=False)
+            with reading(f"{file} cannot be read", user_errors=True):
+                facts = _facts(arrays)
+                listing, checksums = _images(arrays, facts["cameras"])
+        except OSError as error:
+            told = f"{file} cannot be read: {error.strerror}"
+            raise InputError(f"the index {told}: {BUILD_AGAIN}") from error
+        except InputError as error:
+            raise InputError(f"the index {error}: {BUILD_AGAIN}") from error
         except MemoryError as error:
             raise MemoryError(f"{file} has {file.stat().st_size / 1e6:.0f} MB") from error
-        except OSError as error:
-            _refuse(file, str(error.strerror or error), error)
-        except ValueError as error:
-            _refuse(file, str(error), error)
         return cls(facts["fingerprint"], facts["generation"], listing, checksums)
 
 
 def written_generation(folder: Path) -> int | None:
     """Return the generation of the index in a folder; None if no table can be read."""
     try:
-        return int(_facts(read_arrays(folder / TABLE, ["told"]))["generation"])
+        return int(_read_facts(folder / TABLE)["generation"])
     except (OSError, ValueError):
         return None
 
 
-def _refuse(file: Path, reason: str, error: Exception) -> NoReturn:
-    raise InputError(f"the index {file} cannot be read ({reason}): {BUILD_AGAIN}") from error
+def _read_facts(file: Path) -> dict[str, Any]:
+    arrays = read_arrays(file, ["told"], compressed=False)
+    with reading(f"{file} cannot be read", user_errors=True):
+        return _facts(arrays)
 
 
 def _facts(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
-    """Return what a table says of the whole index; a ValueError says what is wrong with it."""
-    text = arrays.get("told", np.empty(0))
+    """Return what a table says of the whole index; an InputError says what is wrong with it."""
+    text = arrays["told"]
     _require(text.dtype.kind == "U" and text.ndim == 0, "told is no text")
-    try:
-        facts: dict[str, Any] = json.loads(str(text))
-    except RecursionError as error:
-        raise ValueError("told is nested too deeply") from error
+    facts: dict[str, Any] = json.loads(str(text))
     _require(isinstance(facts, dict), "told is no mapping")
     _require(facts.get("format") == _FORMAT, "it is of another version of lightning_reid")
     _require(type(facts.get("fingerprint")) is str, "the fingerprint is no text")
@@ -126,31 +128,30 @@ def _facts(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
 def _images(
     arrays: Mapping[str, npt.NDArray[Any]], camera_names: list[str]
 ) -> tuple[Listing, Checksums]:
-    """Return what a table says of the images; a ValueError says what is wrong with it."""
-    columns = {name: arrays.get(name, np.empty(0)) for name in _TYPES}
-    content = columns["paths"].tobytes().decode("utf-8", "surrogateescape")
+    """Return what a table says of the images; an InputError says what is wrong with it."""
+    content = arrays["paths"].tobytes().decode("utf-8", "surrogateescape")
     paths = Strings(content.split("\0") if content else ())
     count = len(paths)
     shapes = {
-        "paths": (columns["paths"].nbytes,),
+        "paths": (arrays["paths"].nbytes,),
         "cameras": (count,),
         "stamps": (count, 2),
         "checksums": (-(-count // ROWS),),
     }
     for name, shape in shapes.items():
-        values = columns[name]
+        values = arrays[name]
         _require(
             values.dtype == _TYPES[name] and values.shape == shape,
             f"{name} is of type {values.dtype} and shape {values.shape}, and should be of type "
             f"{np.dtype(_TYPES[name])} and shape {shape}",
         )
-    cameras = columns["cameras"]
+    cameras = arrays["cameras"]
     known = not count or 0 <= cameras.min() <= cameras.max() < len(camera_names)
     _require(known, "an image is from a camera that has no name")
-    listing = Listing(Samples(paths, cameras, camera_names), columns["stamps"])
-    return listing, columns["checksums"]
+    listing = Listing(Samples(paths, cameras, camera_names), arrays["stamps"])
+    return listing, arrays["checksums"]
 
 
 def _require(fulfilled: bool, otherwise: str) -> None:
     if not fulfilled:
-        raise ValueError(otherwise)
+        raise InputError(otherwise)
