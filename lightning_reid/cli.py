@@ -38,6 +38,7 @@ from lightning_reid.lightning.cli import ArgsType, LightningArgumentParser, Ligh
 from lightning_reid.lightning.internals import handle_sigterm, is_launched_by_function
 from lightning_reid.lightning.restoring import DAMAGED, blamed_part
 from lightning_reid.loggers import ContinuedCSVLogger, RepeatedEpochs
+from lightning_reid.messages import printable
 from lightning_reid.methods import ReIDModule
 from lightning_reid.models.checkpoint_content import method_of
 from lightning_reid.models.checkpoint_files import is_checkpoint_path, read_checkpoint
@@ -54,6 +55,7 @@ from lightning_reid.run_callbacks import (
 )
 from lightning_reid.run_folder import CONFIG, NONE, RunFolder
 from lightning_reid.stopping import raise_on_sigterm, raise_terminated, stop_status
+from lightning_reid.terminal import escape_logs
 from lightning_reid.user_errors import user_error
 from lightning_reid.whole_files import unwritable
 
@@ -430,6 +432,7 @@ def main() -> None:
     """
     sys.path.append(str(Path.cwd()))
     raise_on_sigterm()
+    escape_logs()
     threading.excepthook = _report_of_thread
     try:
         done = run_command_line()
@@ -441,7 +444,7 @@ def main() -> None:
         message = user_error(error) if isinstance(error, Exception) else None
         if message is None:
             raise
-        sys.exit(f"lightning-reid: {message}")
+        sys.exit("lightning-reid: " + printable(message, keep="\n"))
     if isinstance(done, int):
         sys.exit(done)
 

@@ -9,14 +9,29 @@ from math import inf
 from textwrap import shorten
 from typing import Any
 
-from lightning_reid.messages import did_you_mean
+from lightning_reid.messages import did_you_mean, printable
 
 _LARGEST_SIDE = (
     10_000  # pixels that images are resized to; a typing error must not ask for terabytes
 )
 
 
-class InputError(ValueError):
+class _OneLineError(Exception):
+    """An error whose message is one line, whatever the names in it are.
+
+    Args:
+        message: One line: anything in it that does not print as itself is escaped.
+        lines: Further lines.
+    """
+
+    def __init__(self, message: object = "", *lines: object) -> None:
+        super().__init__(*(printable(str(line)) for line in (message, *lines)))
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
+
+
+class InputError(_OneLineError, ValueError):
     """Data, weights or settings that cannot be used; the message names them and says why.
 
     The command line prints the message alone, without a traceback.
@@ -40,11 +55,11 @@ def causes(error: BaseException | None, suppressed: bool = False) -> Iterator[Ba
         error = error.__cause__ or (None if hidden else error.__context__)
 
 
-class MissingPackageError(ImportError):
+class MissingPackageError(_OneLineError, ImportError):
     """An optional package is not installed; the message says how to install it."""
 
 
-class DownloadError(RuntimeError):
+class DownloadError(_OneLineError, RuntimeError):
     """Something could not be fetched; the message says from where and what to do instead."""
 
 

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentParser, Namespace
 
 from lightning_reid.commands import CommandParser
-from lightning_reid.messages import did_you_mean, listed
+from lightning_reid.messages import did_you_mean, listed, printable
 
 _KEY = re.compile(r'Parser key "(.+?)":')
 _CLASS = re.compile(r"Problem with given class_path '(.+?)'")
@@ -85,7 +85,8 @@ class BriefErrors(ArgumentParser):
         parser = getattr(ex, "subcommand_parser", None) or self
         known = [action.dest for action in parser._actions]
         command = parser.prog.replace(" [options]", "")
-        self.exit(2, f"lightning-reid: error: {brief(message, known, command)}\n")
+        told = printable(brief(message, known, command), keep="\n")
+        self.exit(2, f"lightning-reid: error: {told}\n")
 
 
 class BriefParser(BriefErrors, CommandParser):

@@ -28,8 +28,9 @@ from lightning_reid.inspection.duplicates import originals
 from lightning_reid.inspection.finding import SEVERITIES, Finding, counted
 from lightning_reid.inspection.images import Pixels, thumbnail
 from lightning_reid.inspection.inspection import Inspection
-from lightning_reid.messages import printable
+from lightning_reid.messages import as_cell
 from lightning_reid.report.lettering import writable
+from lightning_reid.terminal import SafeConsole
 from lightning_reid.whole_files import whole_file
 
 WRITTEN = "check.json"  # a folder that has it is taken
@@ -66,7 +67,7 @@ def print_inspection(inspection: Inspection, folder: Path | None = None) -> None
         1 error, 0 warnings, 1 note: training or testing could not work.
     """
     # names of cameras and files are no markup
-    console = Console(markup=False, emoji=False, highlight=False)
+    console = SafeConsole()
     for table in _tables(inspection):
         console.print(table)
     for finding in inspection.findings:
@@ -150,20 +151,20 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, tuple):
         return " x ".join(map(str, value))
-    return f"{value:,}" if isinstance(value, int) else printable(str(value))
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _print_finding(console: Console, finding: Finding, folder: Path | None) -> None:
     console.print()
     head = Text(f"{finding.severity:<9}", style=_COLOURS[finding.severity])
     # a terminal wraps long lines itself, and leaves file names whole for copying
-    console.print(head + Text(printable(finding.found)), soft_wrap=True)
+    console.print(head + Text(finding.found), soft_wrap=True)
     for detail in finding.details:
-        console.print(Text(f"{_INDENT}  {printable(detail)}", style="dim"), soft_wrap=True)
-    console.print(f"{_INDENT}{printable(finding.meaning)}", soft_wrap=True)
+        console.print(Text(f"{_INDENT}  {detail}", style="dim"), soft_wrap=True)
+    console.print(f"{_INDENT}{finding.meaning}", soft_wrap=True)
     if finding.picture and folder is not None:
         shown = f"{folder / _PICTURES / finding.picture}.png"
-        console.print(Text(f"{_INDENT}{printable(shown)}", style="dim"), soft_wrap=True)
+        console.print(Text(f"{_INDENT}{shown}", style="dim"), soft_wrap=True)
 
 
 def _contact_sheets(inspection: Inspection) -> Iterator[tuple[str, Any]]:
@@ -204,8 +205,8 @@ def _write_images(inspection: Inspection, file: Path) -> None:
         "width": measured.width.tolist(),
         "readable": measured.readable.astype(int).tolist(),
         "one_colour": measured.plain.astype(int).tolist(),
-        "brightness": (f"{value:.1f}" for value in measured.brightness.tolist()),
-        "sharpness": ("" if isnan(s) else f"{s:.4f}" for s in measured.sharpness.tolist()),
+        "brightness": (round(value, 1) for value in measured.brightness.tolist()),
+        "sharpness": ("" if isnan(s) else round(s, 4) for s in measured.sharpness.tolist()),
         "turned": measured.turned.astype(int).tolist(),
         "damage": (measured.damage.get(i, "") for i in range(len(samples))),
         "copy_of": (
@@ -220,7 +221,10 @@ def _write_images(inspection: Inspection, file: Path) -> None:
         text = io.TextIOWrapper(stream, "utf-8", "surrogateescape", newline="")
         writer = csv.writer(text)
         writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+        rows = zip(*columns.values(), strict=True)
+        writer.writerows(
+            [as_cell(value) if isinstance(value, str) else value for value in row] for row in rows
+        )
         text.detach()  # whole_file closes the stream
 
 
