@@ -25,6 +25,8 @@ class _OneLineError(Exception):
     """
 
     def __init__(self, message: object = "", *lines: object) -> None:
+        if str(message).startswith("Caught "):  # in a worker process: its traceback follows
+            message, *lines = str(message).splitlines()
         super().__init__(*(printable(str(line)) for line in (message, *lines)))
 
     def __str__(self) -> str:

@@ -19,6 +19,10 @@ class SafeConsole(Console):
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"markup": False, "emoji": False, "highlight": False, **options})
 
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print objects; a text is one line, whatever is in it."""
+        super().print(*(printable(o) if isinstance(o, str) else o for o in objects), **options)
+
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:

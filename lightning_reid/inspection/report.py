@@ -28,7 +28,7 @@ from lightning_reid.inspection.duplicates import originals
 from lightning_reid.inspection.finding import SEVERITIES, Finding, counted
 from lightning_reid.inspection.images import Pixels, thumbnail
 from lightning_reid.inspection.inspection import Inspection
-from lightning_reid.messages import as_cell
+from lightning_reid.messages import as_cell, printable
 from lightning_reid.report.lettering import writable
 from lightning_reid.terminal import SafeConsole
 from lightning_reid.whole_files import whole_file
@@ -106,6 +106,7 @@ def write_inspection(inspection: Inspection, folder: Path) -> None:
         ['check.csv', 'check.json', 'pictures']
     """
     cameras = folder / _PICTURES / "cameras"
+    cameras.mkdir(parents=True, exist_ok=True)
     for name, sheet in _contact_sheets(inspection):
         with whole_file(cameras / f"{name}.png") as stream:
             sheet.save(stream, "PNG")
@@ -151,20 +152,20 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, tuple):
         return " x ".join(map(str, value))
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else printable(str(value))
 
 
 def _print_finding(console: Console, finding: Finding, folder: Path | None) -> None:
     console.print()
     head = Text(f"{finding.severity:<9}", style=_COLOURS[finding.severity])
     # a terminal wraps long lines itself, and leaves file names whole for copying
-    console.print(head + Text(finding.found), soft_wrap=True)
+    console.print(head + Text(printable(finding.found)), soft_wrap=True)
     for detail in finding.details:
-        console.print(Text(f"{_INDENT}  {detail}", style="dim"), soft_wrap=True)
-    console.print(f"{_INDENT}{finding.meaning}", soft_wrap=True)
+        console.print(Text(f"{_INDENT}  {printable(detail)}", style="dim"), soft_wrap=True)
+    console.print(f"{_INDENT}{printable(finding.meaning)}", soft_wrap=True)
     if finding.picture and folder is not None:
         shown = f"{folder / _PICTURES / finding.picture}.png"
-        console.print(Text(f"{_INDENT}{shown}", style="dim"), soft_wrap=True)
+        console.print(Text(f"{_INDENT}{printable(shown)}", style="dim"), soft_wrap=True)
 
 
 def _contact_sheets(inspection: Inspection) -> Iterator[tuple[str, Any]]:

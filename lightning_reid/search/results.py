@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.table import Table
 
 from lightning_reid.errors import InputError
-from lightning_reid.messages import as_cell
+from lightning_reid.messages import as_cell, printable
 from lightning_reid.search.gallery import Match
 from lightning_reid.search.picture import draw_results, size_of
 from lightning_reid.terminal import SafeConsole
@@ -28,12 +28,12 @@ def print_results(found: Mapping[str, Sequence[Match]]) -> None:
     for query, matches in found.items():
         cameras = any(match.camera for match in matches)
         columns = ("rank", "similarity", *(("camera",) if cameras else ()), "path")
-        table = Table(*columns, title=query, title_justify="left")
+        table = Table(*columns, title=printable(query), title_justify="left")
         table.columns[-1].overflow = "fold"
         for rank, match in enumerate(matches, 1):
             camera = (match.camera,) if cameras else ()
             cells = (str(rank), f"{match.similarity:.3f}", *camera, match.path)
-            table.add_row(*cells)
+            table.add_row(*map(printable, cells))
         console.print(table)
 
 
