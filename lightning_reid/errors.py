@@ -25,9 +25,10 @@ class _OneLineError(Exception):
     """
 
     def __init__(self, message: object = "", *lines: object) -> None:
-        if str(message).startswith("Caught "):  # in a worker process: its traceback follows
-            message, *lines = str(message).splitlines()
-        super().__init__(*(printable(str(line)) for line in (message, *lines)))
+        told = [str(message), *map(str, lines)]
+        if told[0].startswith("Caught "):  # in a worker process: its traceback follows
+            told = told[0].splitlines()
+        super().__init__(*map(printable, told))
 
     def __str__(self) -> str:
         return "\n".join(self.args)

@@ -8,8 +8,8 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 _CLOSE = 0.6  # likeness of names that are worth a guess; difflib's default
-# what spreadsheet programs calculate, wide letters among them, with any number of apostrophes
-_FORMULA = re.compile("'*[=+\\-@＝＋－＠]")  # noqa: RUF001
+# what spreadsheet programs calculate, wide letters among them, after any number of apostrophes
+_FORMULA = re.compile(r"'*\s*[=+\-@＝＋－＠]")  # noqa: RUF001
 _AS_CLOSE = 0.1  # names that are nearly as like as the best are named too
 
 
@@ -59,15 +59,14 @@ def printable(text: str, keep: str = "") -> str:
 def as_cell(text: str) -> str:
     """Write a text as a cell of a CSV table that spreadsheet programs take for text.
 
-    They calculate what begins with one of ``= + - @``: an apostrophe in front makes it text. Other
-    characters are escaped as by :func:`printable`.
+    They calculate what begins with one of ``= + - @``: an apostrophe in front makes it text. All
+    else stays as it is, so that other programs find the files that a table names.
 
     Example:
         >>> as_cell("=1+1"), as_cell("c1"), of_cell(as_cell("'-1"))
         ("'=1+1", 'c1', "'-1")
     """
-    cell = printable(text)
-    return f"'{cell}" if _FORMULA.match(cell) else cell
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def of_cell(cell: str) -> str:

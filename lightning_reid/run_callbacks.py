@@ -7,11 +7,14 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
+
 from lightning_reid.callbacks import label_history
 from lightning_reid.errors import InputError
 from lightning_reid.lightning import ModelCheckpoint, pl, rank_zero_info
 from lightning_reid.lightning.cli import SaveConfigCallback
 from lightning_reid.lightning.internals import end_launched_at_exit
+from lightning_reid.messages import printable
 from lightning_reid.run_folder import CONFIG, LAST, folder_of, requeued_checkpoints
 from lightning_reid.whole_files import whole_file
 
@@ -212,5 +215,13 @@ class SaveConfig(SaveConfigCallback):
             if self.begins_again:
                 config.ckpt_path = None
             with whole_file(folder / self.config_filename) as stream:
-                stream.write(self.parser.dump(config, skip_none=False).encode())
+                stream.write(_escaped(self.parser.dump(config, skip_none=False)).encode())
         self.already_saved = True
+
+
+def _escaped(settings: str) -> str:
+    """Write YAML in ASCII if it has letters that do not print as themselves, as names may have."""
+    if printable(settings, keep="\n") == settings:
+        return settings
+    escaped: str = yaml.safe_dump(yaml.safe_load(settings), sort_keys=False)
+    return escaped

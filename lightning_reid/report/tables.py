@@ -65,7 +65,7 @@ def read_table(folder: Path, name: str, most: int | None = None) -> Table | None
     if not file.is_file():
         return None
     try:
-        with file.open(newline="", encoding="utf-8", errors="replace") as opened:
+        with file.open(newline="", encoding="utf-8", errors="surrogateescape") as opened:
             rows = ([of_cell(cell) for cell in row] for row in csv.reader(opened) if row)
             header = next(rows, [])
             kept = [_as_long_as(header, row) for row in islice(rows, most)]
