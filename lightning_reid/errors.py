@@ -111,7 +111,11 @@ def require_one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 def require_size(size: Any) -> None:
     """Raise an InputError unless this is a height and a width."""
-    whole = isinstance(size, (tuple, list)) and len(size) == 2
+    whole = (
+        isinstance(size, (tuple, list))
+        and len(size) == 2
+        and all(isinstance(side, int) and not isinstance(side, bool) for side in size)
+    )
     if not whole or min(size) < 1 or max(size) > _LARGEST_SIDE:
         raise InputError(
             f"size must be height and width in pixels, each from 1 to {_LARGEST_SIDE}, not {size}"
