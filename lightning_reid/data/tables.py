@@ -199,4 +199,5 @@ class ParquetTable(Table):
 
 
 def _texts(column: Any) -> list[str]:
-    return ["" if value is None else str(value) for value in column.to_pylist()]
+    whole = column.dictionary_decode() if hasattr(column, "dictionary_decode") else column
+    return ["" if value is None else str(value) for value in whole.to_pylist()]
