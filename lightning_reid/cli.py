@@ -38,10 +38,13 @@ from lightning_reid.lightning.cli import ArgsType, LightningArgumentParser, Ligh
 from lightning_reid.lightning.internals import handle_sigterm, is_launched_by_function
 from lightning_reid.lightning.restoring import DAMAGED, blamed_part
 from lightning_reid.loggers import ContinuedCSVLogger, RepeatedEpochs
+from lightning_reid.messages import printable
 from lightning_reid.methods import ReIDModule
 from lightning_reid.models.checkpoint_content import method_of
 from lightning_reid.models.checkpoint_files import is_checkpoint_path, read_checkpoint
+from lightning_reid.named_configs import CONFIGS_ARE_CODE, with_named_configs
 from lightning_reid.option_errors import BriefParser
+from lightning_reid.own_modules import allow_named_modules
 from lightning_reid.report import print_summary
 from lightning_reid.report.tables import read_retrieval
 from lightning_reid.run_callbacks import (
@@ -53,7 +56,9 @@ from lightning_reid.run_callbacks import (
     SaveConfig,
 )
 from lightning_reid.run_folder import CONFIG, NONE, RunFolder
+from lightning_reid.settings_files import from_environment
 from lightning_reid.stopping import raise_on_sigterm, raise_terminated, stop_status
+from lightning_reid.terminal import escape_logs
 from lightning_reid.user_errors import user_error
 from lightning_reid.whole_files import unwritable
 
@@ -88,6 +93,8 @@ class ReIDCLI(LightningCLI):
         **options: Any,
     ) -> None:
         self._checkpoint: Mapping[str, Any] | None = None  # until the model has been made
+        words = sys.argv[1:] if args is None else args if isinstance(args, list) else []
+        self.places = from_environment(with_named_configs(words))
         own = {"log_every_n_steps": 10, "callbacks": [LastCheckpoint(), Pictures()]}
         usual = {
             "subclass_mode_model": model_class is ReIDModule,
@@ -113,7 +120,10 @@ class ReIDCLI(LightningCLI):
         return self._get(self.config_init, "trainer")[option]
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add ``--run_dir``, ``--evaluate`` and ``--embeddings``."""
+        """Add ``--run_dir``, ``--evaluate`` and ``--embeddings``; say what a config can do."""
+        for action in parser._actions:
+            if action.dest == "config":
+                action.help = f"Config file, or the name of one of this package. {CONFIGS_ARE_CODE}"
         parser.add_lightning_class_args(EmbeddingWriter, "embeddings")
         parser.add_argument(
             "--run_dir",
@@ -248,6 +258,7 @@ class ReIDCLI(LightningCLI):
         EndingFitLoop.replace(trainer)
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, SaveConfig):
+                callback.places = self.places
                 callback.begins_again = self.subcommand == "fit"
         self.page = Page(self.subcommand)
         trainer.callbacks.append(self.page)  # type: ignore[attr-defined]  # after what it shows
@@ -426,12 +437,13 @@ def _prepares_data(datamodule: Any) -> bool:
 def main() -> None:
     """Run the command line of this process; what the user can mend is told in one line.
 
-    Classes may come from modules in the current folder, as with ``python -m``.
+    Classes that the settings name may come from modules in the current folder.
     """
-    sys.path.append(str(Path.cwd()))
     raise_on_sigterm()
+    escape_logs()
     threading.excepthook = _report_of_thread
     try:
+        allow_named_modules(with_named_configs(sys.argv[1:]))
         done = run_command_line()
     except BaseException as error:
         if (status := stop_status(error)) is not None:
@@ -441,7 +453,7 @@ def main() -> None:
         message = user_error(error) if isinstance(error, Exception) else None
         if message is None:
             raise
-        sys.exit(f"lightning-reid: {message}")
+        sys.exit("lightning-reid: " + printable(message, keep="\n"))
     if isinstance(done, int):
         sys.exit(done)
 

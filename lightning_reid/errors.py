@@ -9,14 +9,32 @@ from math import inf
 from textwrap import shorten
 from typing import Any
 
-from lightning_reid.messages import did_you_mean
+from lightning_reid.messages import did_you_mean, printable
 
 _LARGEST_SIDE = (
     10_000  # pixels that images are resized to; a typing error must not ask for terabytes
 )
 
 
-class InputError(ValueError):
+class _OneLineError(Exception):
+    """An error whose message is one line, whatever the names in it are.
+
+    Args:
+        message: One line: anything in it that does not print as itself is escaped.
+        lines: Further lines.
+    """
+
+    def __init__(self, message: object = "", *lines: object) -> None:
+        told = [str(message), *map(str, lines)]
+        if told[0].startswith("Caught "):  # in a worker process: its traceback follows
+            told = told[0].splitlines()
+        super().__init__(*map(printable, told))
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
+
+
+class InputError(_OneLineError, ValueError):
     """Data, weights or settings that cannot be used; the message names them and says why.
 
     The command line prints the message alone, without a traceback.
@@ -40,11 +58,11 @@ def causes(error: BaseException | None, suppressed: bool = False) -> Iterator[Ba
         error = error.__cause__ or (None if hidden else error.__context__)
 
 
-class MissingPackageError(ImportError):
+class MissingPackageError(_OneLineError, ImportError):
     """An optional package is not installed; the message says how to install it."""
 
 
-class DownloadError(RuntimeError):
+class DownloadError(_OneLineError, RuntimeError):
     """Something could not be fetched; the message says from where and what to do instead."""
 
 
@@ -97,7 +115,11 @@ def require_one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 def require_size(size: Any) -> None:
     """Raise an InputError unless this is a height and a width."""
-    whole = isinstance(size, (tuple, list)) and len(size) == 2
+    whole = (
+        isinstance(size, (tuple, list))
+        and len(size) == 2
+        and all(isinstance(side, int) and not isinstance(side, bool) for side in size)
+    )
     if not whole or min(size) < 1 or max(size) > _LARGEST_SIDE:
         raise InputError(
             f"size must be height and width in pixels, each from 1 to {_LARGEST_SIDE}, not {size}"

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from lightning_reid.errors import InputError
 from lightning_reid.lightning import CSVLogger, ExperimentWriter, pl, rank_zero_only
+from lightning_reid.messages import as_cell, of_cell
 from lightning_reid.whole_files import unwritable, whole_file
 
 
@@ -128,6 +129,7 @@ class ContinuedWriter(ExperimentWriter):
         try:
             whole = self.file.read_bytes().rpartition(b"\n")[0].decode()
             header, *lines = [*csv.reader(whole.splitlines())] or [[]]
+            header = [of_cell(name) for name in header]
             rows = [dict(zip(header, line, strict=True)) for line in lines]
             for row in rows:
                 _epoch(row), _step(row)
@@ -139,7 +141,7 @@ class ContinuedWriter(ExperimentWriter):
 
     def _rewrite(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Put a new file in the place of the old one at once."""
-        header = dict(zip(self.metrics_keys, self.metrics_keys, strict=True))
+        header = {name: as_cell(name) for name in self.metrics_keys}
         with whole_file(self.file) as stream:
             stream.write(self._text([header, *rows]))
 

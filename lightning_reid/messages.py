@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 _CLOSE = 0.6  # likeness of names that are worth a guess; difflib's default
+# what spreadsheet programs calculate, wide letters among them, after any number of apostrophes
+_FORMULA = re.compile(r"'*\s*[=+\-@＝＋－＠]")  # noqa: RUF001
 _AS_CLOSE = 0.1  # names that are nearly as like as the best are named too
 
 
@@ -27,24 +31,51 @@ def left_out(paths: Sequence[str]) -> str:
         >>> left_out(["gate/1.jpg", "hall/2.jpg"])
         'left out, as they could not be read: 2 images: gate/1.jpg, hall/2.jpg'
     """
-    names = listed([printable(path) for path in paths], 10)
+    names = listed(paths, 10)
     return f"left out, as they could not be read: {len(paths)} images: {names}"
 
 
-def printable(name: str) -> str:
-    r"""Escape what does not print as itself: control characters and bytes that are not UTF-8.
+def printable(text: str, keep: str = "") -> str:
+    r"""Escape what does not print as itself: whatever moves the cursor, reorders or hides letters.
+
+    Names of files, cameras and columns come from others. Escaped are control and format characters
+    (among them those of terminals, and those that turn the direction of writing), separators of
+    lines, and bytes that are not UTF-8; spaces of any width stay. What is escaped has none of them
+    left, so that to escape it again changes nothing.
+
+    Args:
+        text: Any text.
+        keep: Characters that stay nevertheless.
 
     Example:
         >>> print(printable("gate/caf\udce9\n.jpg"), printable("入口"))
         gate/caf\xe9\n.jpg 入口
     """
-    if name.isprintable():
-        return name
-    return "".join(map(_escaped, name))
+    if text.isprintable():
+        return text
+    return "".join(c if c in keep else _escaped(c) for c in text)
+
+
+def as_cell(text: str) -> str:
+    """Write a text as a cell of a CSV table that spreadsheet programs take for text.
+
+    They calculate what begins with one of ``= + - @``: an apostrophe in front makes it text. All
+    else stays as it is, so that other programs find the files that a table names.
+
+    Example:
+        >>> as_cell("=1+1"), as_cell("c1"), of_cell(as_cell("'-1"))
+        ("'=1+1", 'c1', "'-1")
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def of_cell(cell: str) -> str:
+    """Return the text of a cell that :func:`as_cell` wrote."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def _escaped(character: str) -> str:
-    if character.isprintable():
+    if character.isprintable() or unicodedata.category(character) == "Zs":
         return character
     if "\udc80" <= character <= "\udcff":  # a byte of a file name
         return f"\\x{ord(character) - 0xDC00:02x}"

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import yaml  # type: ignore[import-untyped]
-
 from lightning_reid.errors import InputError
 from lightning_reid.local_paths import local_path
 from lightning_reid.messages import did_you_mean
+from lightning_reid.settings_files import CONFIG_OPTIONS, read_settings
 
 FOLDER = Path(__file__).with_name("configs")
 
-_OPTIONS = ("--config", "-c")
+
+CONFIGS_ARE_CODE = (
+    "A config is code: classes that it names are imported and made. Take none from somebody whose "
+    "programs you would not run."
+)
 
 
 def with_named_configs(arguments: Sequence[str]) -> list[str]:
@@ -60,11 +63,11 @@ def _replaced(arguments: Sequence[str]) -> Iterator[str]:
         option, equals, value = argument.partition("=")
         if value_follows:
             yield _file_of(argument)
-        elif option in _OPTIONS and equals:
+        elif option in CONFIG_OPTIONS and equals:
             yield f"{option}={_file_of(value)}"
         else:
             yield argument
-        value_follows = argument in _OPTIONS
+        value_follows = argument in CONFIG_OPTIONS
 
 
 def _file_of(given: str) -> str:
@@ -74,18 +77,14 @@ def _file_of(given: str) -> str:
     # a folder of data may have the name of a config
     if not (path.suffix or (path.exists() and not path.is_dir())):
         return str(config_file(given))
-    if path.is_file():
+    if path.exists():
         _require_settings(path)
     return str(path)
 
 
 def _require_settings(file: Path) -> None:
     """The parser would quote the whole file, and not name it."""
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        told = " ".join(str(error).replace('in "<unicode string>", ', "").split())
-        raise InputError(f"the config {file} is no YAML: {told}") from error
+    content = read_settings(file)
     if content is not None and not isinstance(content, dict):
         raise InputError(
             f"the config {file} holds no settings; a list of images goes to --data.root"

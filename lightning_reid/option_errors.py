@@ -6,16 +6,20 @@ import importlib
 import inspect
 import os
 import re
+import sys
 import typing
 from collections.abc import Collection, Iterable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
 from lightning_reid.commands import CommandParser
-from lightning_reid.messages import did_you_mean, listed
+from lightning_reid.messages import did_you_mean, listed, printable
+from lightning_reid.own_modules import CurrentFolder, waiting_folder, without_own_classes
 
 _KEY = re.compile(r'Parser key "(.+?)":')
 _CLASS = re.compile(r"Problem with given class_path '(.+?)'")
@@ -65,13 +69,46 @@ def _expand_home(settings: Any) -> Any:
     return settings
 
 
+_REHEARSAL: ContextVar[bool] = ContextVar("_REHEARSAL", default=False)
+
+
+class _RefusedError(Exception):
+    """What a parser would have ended the process with."""
+
+
 class BriefErrors(ArgumentParser):
     """Parser that reports a wrong option in two lines and expands ``~`` in options and configs."""
 
-    def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
-        """Parse a command line, with ``~`` replaced by the home folder."""
-        config: Namespace = _expand_home(super().parse_args(*args, **kwargs))
+    def parse_args(  # type: ignore[override]
+        self, args: Any = None, *more: Any, **kwargs: Any
+    ) -> Namespace:
+        """Parse a command line, with ``~`` replaced by the home folder.
+
+        Modules of the current folder are imported only once everything else in it is right.
+        """
+        given = sys.argv[1:] if args is None else args
+        if isinstance(given, list) and (folder := waiting_folder()):
+            self._check_without(given, folder)
+            folder.allow()
+        config: Namespace = _expand_home(super().parse_args(args, *more, **kwargs))
         return config
+
+    def _check_without(self, arguments: list[str], folder: CurrentFolder) -> None:
+        """End the process if anything is wrong but for the classes of a folder."""
+        with TemporaryDirectory() as copies:
+            others = without_own_classes(arguments, folder.names, Path(copies))
+            token = _REHEARSAL.set(True)
+            try:
+                super().parse_args(others)
+            except _RefusedError as refused:
+                wrong = refused
+            else:
+                return
+            finally:
+                _REHEARSAL.reset(token)
+        message, told = wrong.args
+        if not _REQUIRED.match(message):  # what is missing is of those classes
+            self.exit(2, told)
 
     def parse_object(self, *args: Any, **kwargs: Any) -> Namespace:
         """Parse settings that are given as an object, with ``~`` replaced by the home folder."""
@@ -85,7 +122,10 @@ class BriefErrors(ArgumentParser):
         parser = getattr(ex, "subcommand_parser", None) or self
         known = [action.dest for action in parser._actions]
         command = parser.prog.replace(" [options]", "")
-        self.exit(2, f"lightning-reid: error: {brief(message, known, command)}\n")
+        told = printable(brief(message, known, command), keep="\n")
+        if _REHEARSAL.get():
+            raise _RefusedError(message, f"lightning-reid: error: {told}\n")
+        self.exit(2, f"lightning-reid: error: {told}\n")
 
 
 class BriefParser(BriefErrors, CommandParser):

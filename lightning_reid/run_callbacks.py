@@ -7,12 +7,16 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
+
 from lightning_reid.callbacks import label_history
 from lightning_reid.errors import InputError
 from lightning_reid.lightning import ModelCheckpoint, pl, rank_zero_info
 from lightning_reid.lightning.cli import SaveConfigCallback
 from lightning_reid.lightning.internals import end_launched_at_exit
+from lightning_reid.messages import printable
 from lightning_reid.run_folder import CONFIG, LAST, folder_of, requeued_checkpoints
+from lightning_reid.settings_files import Places, with_places
 from lightning_reid.whole_files import whole_file
 
 # what a user solves while the settings stay, such as a full disk
@@ -179,10 +183,13 @@ class SaveConfig(SaveConfigCallback):
     """Writes the settings when a run has begun: one that is refused leaves the file as it was.
 
     Attributes:
+        places: settings that come from environment variables, which may be secret: written as they
+            were given.
         begins_again: leave the checkpoint out, so that to repeat the run is to begin it again.
     """
 
     begins_again = False
+    places: Places = {}  # noqa: RUF012  # read only
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Write nothing before the run has begun, unlike Lightning."""
@@ -212,5 +219,19 @@ class SaveConfig(SaveConfigCallback):
             if self.begins_again:
                 config.ckpt_path = None
             with whole_file(folder / self.config_filename) as stream:
-                stream.write(self.parser.dump(config, skip_none=False).encode())
+                text = self.parser.dump(config, skip_none=False)
+                stream.write(_safe(text, self.places).encode())
         self.already_saved = True
+
+
+def _safe(settings: str, places: Places) -> str:
+    """Write YAML in ASCII if it has letters that do not print as themselves, as names may have.
+
+    Values of environment variables are left out of it.
+    """
+    is_tame = printable(settings, keep="\n") == settings
+    if is_tame and not places:
+        return settings
+    content = with_places(yaml.safe_load(settings), places)
+    safe: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=is_tame)
+    return safe

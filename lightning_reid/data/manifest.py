@@ -25,6 +25,7 @@ _NEEDED = ("path", "camera")
 _NAMES = ("camera", "identity", "tracklet", "split")
 _FURTHER = ("frame", "time")  # known by name, but only kept
 _COLUMNS = ("path", *_NAMES, *_FURTHER)
+_MOST_TIMES = len(SPLITS)
 _NOBODY = "-1"
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 
@@ -204,6 +205,7 @@ class _Paths:
         self.count = 0
         self.texts = Texts()
         self.hashes: list[Integers] = []
+        self._next_look = 1 << 16
         self._table = table
         self._folder = prefix_of(folder)
         self._plain = prefix_of(Path(os.path.normpath(folder)))
@@ -213,12 +215,27 @@ class _Paths:
         if not all(map(str.strip, values)):
             row = next(i for i, value in enumerate(values) if not value.strip())
             _refuse(self._table, self.count + row, "no path")
+        if any("\0" in value for value in values):
+            row = next(i for i, value in enumerate(values) if "\0" in value)
+            _refuse(self._table, self.count + row, "a path with a zero byte, as no file has")
         # a Path for each of a million takes seconds
         full = [v if os.path.isabs(v) else self._folder + v for v in values]  # noqa: PTH117
         self.count += len(full)
         self.texts.add(full)
         plain = [_plain(v if os.path.isabs(v) else self._plain + v) for v in values]  # noqa: PTH117
         self.hashes.append(np.fromiter(map(hash, plain), dtype=np.int64, count=len(full)))
+        if self.count >= self._next_look:
+            self._next_look = 2 * self.count
+            self._refuse_many_times()
+
+    def _refuse_many_times(self) -> None:
+        """Raise an InputError early if a path comes again and again, which takes few bytes."""
+        ordered = np.sort(np.concatenate(self.hashes))
+        if (ordered[_MOST_TIMES:] == ordered[:-_MOST_TIMES]).any():
+            raise InputError(
+                f"{self._table.name} lists an image more than {_MOST_TIMES} times; training, query "
+                "and gallery may have it once each"
+            )
 
 
 def _plain(path: str) -> str:

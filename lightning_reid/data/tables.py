@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,10 @@ Chunk = Sequence[Sequence[str]]
 _DELIMITERS = ",;\t"
 _PARQUET = (".parquet", ".pq")
 _PARQUET_ROWS = 1 << 14
+# what some bytes of a file can claim to hold is refused before it takes memory
+_LONGEST_LINE = 1_000_000  # characters; csv refuses parts of a longer line, as cells that are open
+_LONGEST_TEXT = 32_768  # bytes of a cell; paths have 4,096 at most
+_UNPACKED, _ALWAYS = 50, 1 << 26  # bytes of text for each byte of the file, and that many anyway
 
 
 class Table(ABC):
@@ -92,9 +97,10 @@ class CsvTable(Table):
         """First line and cells of all rows, that of the names included."""
         try:
             with self.file.open(encoding="utf-8-sig", newline="") as text:
-                delimiter = max(_DELIMITERS, key=text.readline().count)
+                delimiter = max(_DELIMITERS, key=text.readline(_LONGEST_LINE).count)
                 text.seek(0)
-                reader = csv.reader(text, delimiter=delimiter, strict=True)
+                lines = iter(partial(text.readline, _LONGEST_LINE), "")
+                reader = csv.reader(lines, delimiter=delimiter, strict=True)
                 line = 1
                 for row in reader:
                     if row:
@@ -149,9 +155,20 @@ class ParquetTable(Table):
         from pyarrow import parquet
 
         try:
-            with parquet.ParquetFile(self.file) as opened:
+            # dictionaries hold a text once, however many rows have it
+            with parquet.ParquetFile(self.file, read_dictionary=self.columns) as opened:
+                left = _ALWAYS + _UNPACKED * self.file.stat().st_size
                 for batch in opened.iter_batches(batch_size=_PARQUET_ROWS, columns=self.columns):
-                    yield [_texts(batch.column(name)) for name in self.columns]
+                    chunk = []
+                    for name in self.columns:
+                        left -= self._require_short(name, batch.column(name))
+                        if left < 0:
+                            raise InputError(
+                                f"{self.file} holds more than {_UNPACKED} times the text that its "
+                                "size allows: save it as CSV"
+                            )
+                        chunk.append(_texts(batch.column(name)))
+                    yield chunk
         except self._damage as error:
             raise self._unreadable(error) from error
 
@@ -159,9 +176,28 @@ class ParquetTable(Table):
         """The row, counted from 1."""
         return f"row {row + 1}"
 
+    def _require_short(self, name: str, column: Any) -> int:
+        """Return the bytes of text in a column; raise an InputError if one is too long."""
+        from pyarrow import compute, types
+
+        dictionary = types.is_dictionary(column.type)
+        values = column.dictionary if dictionary else column
+        if not (types.is_string(values.type) or types.is_large_string(values.type)):
+            return 8 * len(column)
+        lengths = compute.binary_length(values)
+        longest = compute.max(lengths).as_py() or 0
+        if longest > _LONGEST_TEXT:
+            raise InputError(
+                f"{self.file}: a text of {longest:,} bytes in the column {name!r}; at most "
+                f"{_LONGEST_TEXT:,} are read"
+            )
+        each = lengths.take(column.indices) if dictionary else lengths
+        return compute.sum(each).as_py() or 0
+
     def _unreadable(self, error: Exception) -> InputError:
         return InputError(f"{self.file} cannot be read as a Parquet file: {error}")
 
 
 def _texts(column: Any) -> list[str]:
-    return ["" if value is None else str(value) for value in column.to_pylist()]
+    whole = column.dictionary_decode() if hasattr(column, "dictionary_decode") else column
+    return ["" if value is None else str(value) for value in whole.to_pylist()]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from lightning_reid.commands import add_model_arguments
@@ -14,6 +13,7 @@ from lightning_reid.export.onnx_file import Exported, export_onnx, require_onnx
 from lightning_reid.models.trained import TrainedModel
 from lightning_reid.option_errors import BriefErrors
 from lightning_reid.run_folder import run_of
+from lightning_reid.terminal import SafeConsole
 
 _DESCRIPTION = """\
 Write a trained network as an ONNX file: uint8 RGB images (B, H, W, 3) of the model's size in, unit
@@ -52,7 +52,7 @@ def _parser() -> BriefErrors:
 
 
 def _print(exported: Exported, size: tuple[int, int]) -> None:
-    console = Console(markup=False, emoji=False, highlight=False)
+    console = SafeConsole()
     table = Table("batch", "largest difference", title="onnxruntime and torch")
     for count, difference in exported.differences.items():
         table.add_row(str(count), f"{difference:.1e}")

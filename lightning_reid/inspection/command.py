@@ -15,7 +15,7 @@ from lightning_reid.datamodules import ReIDDataModule
 from lightning_reid.inspection.inspection import inspect
 from lightning_reid.inspection.report import WRITTEN, print_inspection, write_inspection
 from lightning_reid.lightning.cli import LightningArgumentParser
-from lightning_reid.named_configs import with_named_configs
+from lightning_reid.named_configs import CONFIGS_ARE_CODE, with_named_configs
 from lightning_reid.option_errors import BriefErrors
 
 _DESCRIPTION = """\
@@ -83,7 +83,8 @@ def _parser() -> LightningArgumentParser:
         "-c",
         "--config",
         action="config",
-        help="Config file of a data set, a method, or a whole run; may be given several times",
+        help="Config file of a data set, a method, or a whole run; may be given several times. "
+        + CONFIGS_ARE_CODE,
     )
     parser.add_lightning_class_args(ReIDDataModule, "data", subclass_mode=True)
     parser.add_argument(

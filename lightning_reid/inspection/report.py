@@ -28,8 +28,9 @@ from lightning_reid.inspection.duplicates import originals
 from lightning_reid.inspection.finding import SEVERITIES, Finding, counted
 from lightning_reid.inspection.images import Pixels, thumbnail
 from lightning_reid.inspection.inspection import Inspection
-from lightning_reid.messages import printable
+from lightning_reid.messages import as_cell, printable
 from lightning_reid.report.lettering import writable
+from lightning_reid.terminal import SafeConsole
 from lightning_reid.whole_files import whole_file
 
 WRITTEN = "check.json"  # a folder that has it is taken
@@ -66,7 +67,7 @@ def print_inspection(inspection: Inspection, folder: Path | None = None) -> None
         1 error, 0 warnings, 1 note: training or testing could not work.
     """
     # names of cameras and files are no markup
-    console = Console(markup=False, emoji=False, highlight=False)
+    console = SafeConsole()
     for table in _tables(inspection):
         console.print(table)
     for finding in inspection.findings:
@@ -105,6 +106,7 @@ def write_inspection(inspection: Inspection, folder: Path) -> None:
         ['check.csv', 'check.json', 'pictures']
     """
     cameras = folder / _PICTURES / "cameras"
+    cameras.mkdir(parents=True, exist_ok=True)
     for name, sheet in _contact_sheets(inspection):
         with whole_file(cameras / f"{name}.png") as stream:
             sheet.save(stream, "PNG")
@@ -204,8 +206,8 @@ def _write_images(inspection: Inspection, file: Path) -> None:
         "width": measured.width.tolist(),
         "readable": measured.readable.astype(int).tolist(),
         "one_colour": measured.plain.astype(int).tolist(),
-        "brightness": (f"{value:.1f}" for value in measured.brightness.tolist()),
-        "sharpness": ("" if isnan(s) else f"{s:.4f}" for s in measured.sharpness.tolist()),
+        "brightness": (round(value, 1) for value in measured.brightness.tolist()),
+        "sharpness": ("" if isnan(s) else round(s, 4) for s in measured.sharpness.tolist()),
         "turned": measured.turned.astype(int).tolist(),
         "damage": (measured.damage.get(i, "") for i in range(len(samples))),
         "copy_of": (
@@ -220,7 +222,10 @@ def _write_images(inspection: Inspection, file: Path) -> None:
         text = io.TextIOWrapper(stream, "utf-8", "surrogateescape", newline="")
         writer = csv.writer(text)
         writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+        rows = zip(*columns.values(), strict=True)
+        writer.writerows(
+            [as_cell(value) if isinstance(value, str) else value for value in row] for row in rows
+        )
         text.detach()  # whole_file closes the stream
 
 

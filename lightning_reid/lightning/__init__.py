@@ -10,6 +10,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from lightning_reid.messages import printable
+
 _VARIABLE = "LIGHTNING_REID_BASE"
 _CHOICES = ("pytorch_lightning", "lightning")
 
@@ -47,7 +49,9 @@ if TYPE_CHECKING or BASE == "pytorch_lightning":
     from pytorch_lightning.loggers.csv_logs import ExperimentWriter
     from pytorch_lightning.loops.fit_loop import _FitLoop as FitLoop
     from pytorch_lightning.plugins.io import CheckpointIO, TorchCheckpointIO
-    from pytorch_lightning.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
+    from pytorch_lightning.utilities import rank_zero_info as _info
+    from pytorch_lightning.utilities import rank_zero_only
+    from pytorch_lightning.utilities import rank_zero_warn as _warn
     from pytorch_lightning.utilities.seed import isolate_rng
     from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 else:
@@ -70,9 +74,22 @@ else:
     from lightning.pytorch.loggers.csv_logs import ExperimentWriter
     from lightning.pytorch.loops.fit_loop import _FitLoop as FitLoop
     from lightning.pytorch.plugins.io import CheckpointIO, TorchCheckpointIO
-    from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
+    from lightning.pytorch.utilities import rank_zero_info as _info
+    from lightning.pytorch.utilities import rank_zero_only
+    from lightning.pytorch.utilities import rank_zero_warn as _warn
     from lightning.pytorch.utilities.seed import isolate_rng
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+
+
+def rank_zero_info(message: str) -> None:
+    """Log a line in the first process; what does not print as itself is escaped."""
+    _info(printable(message), stacklevel=5)
+
+
+def rank_zero_warn(message: str) -> None:
+    """Warn in the first process, in one line; what does not print as itself is escaped."""
+    _warn(printable(message), stacklevel=5)
+
 
 __all__ = [
     "BASE",

@@ -10,7 +10,6 @@ from textwrap import shorten
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import torch
-import yaml  # type: ignore[import-untyped]
 
 from lightning_reid.errors import InputError, reading
 from lightning_reid.models.checkpoint_content import (
@@ -20,6 +19,7 @@ from lightning_reid.models.checkpoint_content import (
 )
 from lightning_reid.models.checkpoint_files import read_checkpoint
 from lightning_reid.models.trained import NETWORK_SETTINGS, require_network
+from lightning_reid.settings_files import read_settings
 
 if TYPE_CHECKING:
     from lightning_reid.methods.base import ReIDModule
@@ -42,8 +42,9 @@ def load_method(
     checkpoint = _read(source, map_location, weights_only)
     method = _class_of(base, method_of(checkpoint, name), name)
     if hparams_file is not None:
-        content = yaml.safe_load(Path(hparams_file).read_text(encoding="utf-8"))
+        content = read_settings(Path(hparams_file))
         checkpoint = {**checkpoint, "hyper_parameters": content}
+        method_of(checkpoint, str(hparams_file))
     settings = hyper_parameters_of(checkpoint, name, without=arguments)
     if isinstance(settings.get("backbone"), str):
         own = {key: settings[key] for key in NETWORK_SETTINGS if key in settings}

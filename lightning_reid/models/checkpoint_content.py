@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml  # type: ignore[import-untyped]
 from packaging.version import InvalidVersion, Version
 
-from lightning_reid.errors import InputError
+from lightning_reid.errors import InputError, require_size
 from lightning_reid.models.checkpoint_limits import require_tree
 from lightning_reid.models.tensor_names import unwrapped_name
 from lightning_reid.run_folder import CONFIG, run_of
+from lightning_reid.settings_files import read_settings
 
 _OWN = "lightning_reid"
 _NETWORK = "network."  # before the names of the network's tensors
@@ -132,9 +132,10 @@ def run_image_size(file: Path) -> tuple[int, int]:
     """
     config = run_of(file) / CONFIG
     try:
-        settings = yaml.safe_load(config.read_text(encoding="utf-8"))
-        height, width = map(int, settings["data"]["init_args"]["size"])
-    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError) as error:
+        settings = read_settings(config)
+        height, width = settings["data"]["init_args"]["size"]
+        require_size((height, width))
+    except (OSError, LookupError, TypeError, ValueError) as error:
         raise InputError(
             f"{config} does not tell the size of images ({error}): say with --size what the model "
             'was trained with, such as --size "[256,128]"'

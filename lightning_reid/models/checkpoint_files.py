@@ -154,14 +154,9 @@ def _load(file: IO[bytes], name: str | Path, map_location: Any, size: int) -> An
     except pickle.UnpicklingError as error:
         file.seek(0)
         if isinstance(name, Path) and (whole := _pickled_class(file)):
-            raise InputError(
-                f"{name} is a whole pickled model ({whole}), and loading it could execute code, so "
-                f"it was not loaded. {_conversion(name)}"
-            ) from error
-        raise InputError(
-            f"{name} holds more than tensors ({_blocked_object(str(error))}), and loading that "
-            f"could execute code, so it was not loaded. {_conversion(Path(str(name)))}"
-        ) from error
+            raise _unsafe(f"{name} is a whole pickled model ({whole})", name) from error
+        blocked = _blocked_object(str(error))
+        raise _unsafe(f"{name} holds more than tensors ({blocked})", Path(str(name))) from error
     except Exception as error:  # a damaged file can fail anywhere in the reader
         if is_out_of_memory(error):
             raise
@@ -186,9 +181,8 @@ def _require_torch_file(path: Path, head: bytes) -> None:
         names = [member.filename for member in members]
         if any(name.endswith("/constants.pkl") for name in names):
             load = f"torch.jit.load({str(path)!r}, map_location='cpu')"
-            raise InputError(
-                f"{path} is a TorchScript archive, a program rather than weights, so it was not "
-                f"loaded. {_conversion(path, load)}"
+            raise _unsafe(
+                f"{path} is a TorchScript archive, a program rather than weights", path, load
             )
         if not any(name.endswith("data.pkl") for name in names):
             raise InputError(
@@ -203,10 +197,7 @@ def _require_torch_file(path: Path, head: bytes) -> None:
         _require_checksums(path, members)
     elif head.startswith(b"\x80") and not head.startswith(_MAGIC):
         load = f"pickle.load(open({str(path)!r}, 'rb'))"
-        raise InputError(
-            f"{path} is a pickle that torch.save did not write, and loading it could execute code, "
-            f"so it was not loaded. {_conversion(path, load)}"
-        )
+        raise _unsafe(f"{path} is a pickle that torch.save did not write", path, load)
     elif not head.startswith(_MAGIC):
         damaged = ", or is damaged or incomplete" if head.startswith(b"PK") else ""
         raise InputError(f"{path} is not a checkpoint written by torch.save{damaged}")
@@ -299,15 +290,21 @@ def _blocked_object(message: str) -> str:
     return next(names, "an object of unknown type")
 
 
-def _conversion(path: Path, load: str | None = None) -> str:
-    """Explain how to convert a file whose origin is trusted; ``load`` is code that reads it."""
+def _unsafe(what: str, path: Path, load: str | None = None) -> InputError:
+    """Return the error for a file that could execute code, and how to convert one that is trusted.
+
+    Args:
+        what: What the file is.
+        path: The file.
+        load: Code that reads it, unless `torch.load` does.
+    """
     load = load or f"torch.load({str(path)!r}, map_location='cpu', weights_only=False)"
     converted = str(path.with_name(f"{path.stem}-tensors.pth"))
-    return (
-        "If you trust where the file came from, convert it once, where the code that it was saved "
-        "with can be imported:\n"
-        f"  import {'pickle, ' if load.startswith('pickle') else ''}torch\n"
-        "  from lightning_reid.models import tensors_only\n"
-        f"  torch.save(tensors_only({load}), {converted!r})\n"
-        f"and pass {converted}"
+    return InputError(
+        f"{what}, and loading it could execute code, so it was not loaded. If you trust where the "
+        "file came from, convert it once, where the code that it was saved with can be imported:",
+        f"  import {'pickle, ' if load.startswith('pickle') else ''}torch",
+        "  from lightning_reid.models import tensors_only",
+        f"  torch.save(tensors_only({load}), {converted!r})",
+        f"and pass {converted}",
     )

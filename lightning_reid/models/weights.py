@@ -297,7 +297,8 @@ def _require_fit(report: LoadReport, wanted: Mapping[str, Tensor], name: str) ->
     if matched < _MIN_MATCHED * len(expected):
         raise InputError(
             f"{report.source} does not fit the backbone {name}: only {matched} of its "
-            f"{len(expected)} tensors match\n{report}"
+            f"{len(expected)} tensors match",
+            *str(report).splitlines(),
         )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from PIL import ImageFont
+
+_LONGEST = 500  # characters of a name; pictures have room for fewer
 
 
 def writable(names: Sequence[str]) -> list[str]:
@@ -16,9 +19,9 @@ def writable(names: Sequence[str]) -> list[str]:
     letters for is left out, and the name's number, from 1, stands in front.
 
     Args:
-        names: of cameras, for example, by number.
+        names: of cameras, for example, by number. Only their beginning is written.
     """
-    return [_writable(name, number) for number, name in enumerate(names, start=1)]
+    return [_writable(name[:_LONGEST], number) for number, name in enumerate(names, start=1)]
 
 
 def abbreviated(name: str, most: int = 20) -> str:
@@ -28,11 +31,13 @@ def abbreviated(name: str, most: int = 20) -> str:
 
 def shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     """The beginning of a text that is at most so many pixels wide."""
-    if font.getlength(text) <= width:
+    beginning = text[: width + 1]  # hardly a letter is narrower than a pixel
+    if beginning == text and font.getlength(text) <= width:
         return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text.rstrip() + "…"
+    fits = bisect_left(
+        range(len(beginning)), True, key=lambda most: font.getlength(text[:most] + "…") > width
+    )
+    return text[: max(0, fits - 1)].rstrip() + "…"
 
 
 @lru_cache

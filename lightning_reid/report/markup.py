@@ -1,9 +1,14 @@
-"""HTML in which every text is escaped, unless it says that it is HTML."""
+"""HTML in which every text is escaped, unless it says that it is HTML.
+
+What does not print as itself is escaped, too: it could turn the direction of what follows.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
+
+from lightning_reid.messages import printable
 
 _EMPTY = ("img", "meta", "wbr")  # elements that hold nothing
 
@@ -23,7 +28,7 @@ def element(name: str, /, *children: str, **attributes: str | int) -> Markup:
         attributes: a trailing underscore is left out, others become hyphens.
     """
     told = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
+        f' {key.rstrip("_").replace("_", "-")}="{_escaped(str(value))}"'
         for key, value in attributes.items()
     )
     if name in _EMPTY:
@@ -33,4 +38,8 @@ def element(name: str, /, *children: str, **attributes: str | int) -> Markup:
 
 def joined(children: Iterable[str]) -> Markup:
     """Texts and elements, one after the other."""
-    return Markup("".join(c if isinstance(c, Markup) else escape(c) for c in children))
+    return Markup("".join(c if isinstance(c, Markup) else _escaped(c) for c in children))
+
+
+def _escaped(text: str) -> str:
+    return escape(printable(text, keep="\n"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from lightning_reid.lightning import rank_zero_only
@@ -14,6 +13,7 @@ from lightning_reid.report.numbers import measures_of, shown_interval, shown_num
 from lightning_reid.report.page import PAGE
 from lightning_reid.report.record import RunRecord
 from lightning_reid.report.signs import Advice, sentences, signs_of
+from lightning_reid.terminal import SafeConsole
 
 
 @rank_zero_only
@@ -47,7 +47,7 @@ def print_summary(
         └──────┴─────────┘
         Everything of this run is in runs/demo
     """
-    console = Console()
+    console = SafeConsole()
     if after:
         columns = {"untrained": before, "trained": after} if before else {"trained": after}
         table = Table("test", *columns, title="Retrieval")
@@ -60,13 +60,11 @@ def print_summary(
         record = RunRecord.read(folder)
         signs = signs_of(history[0], history[-1], record.advice if record else Advice())
         for sentence in sentences(signs, "bad"):
-            console.print(f"Bad sign: {sentence}", markup=False, soft_wrap=True)
+            console.print(f"Bad sign: {sentence}", soft_wrap=True)
     # a folder's name is no markup, and stays whole for copying
     told = f"Everything of this run is in {folder}"
     page = folder / PAGE
-    console.print(
-        f"{told}; to look at: {page}" if page.is_file() else told, markup=False, soft_wrap=True
-    )
+    console.print(f"{told}; to look at: {page}" if page.is_file() else told, soft_wrap=True)
 
 
 def _with_interval(numbers: Mapping[str, float], name: str) -> str:

@@ -12,6 +12,7 @@ from textwrap import shorten
 from typing import Any
 
 from lightning_reid.errors import InputError
+from lightning_reid.messages import as_cell, of_cell
 from lightning_reid.report.contents import table_file
 from lightning_reid.report.label_columns import by_interest
 from lightning_reid.whole_files import whole_file
@@ -37,11 +38,12 @@ def write_table(
         folder: of the run.
         name: of the table, without ending.
         header: names of the columns.
-        rows: values; None and NaN are left empty, numbers are written in full.
+        rows: values; None and NaN are left empty, numbers are written in full, texts so that no
+            program takes them for a formula, see :func:`~lightning_reid.messages.as_cell`.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(header)
+    writer.writerow(as_cell(name) for name in header)
     writer.writerows([_written(value) for value in row] for row in rows)
     with whole_file(table_file(folder, name)) as stream:
         # file names need not be UTF-8
@@ -63,8 +65,8 @@ def read_table(folder: Path, name: str, most: int | None = None) -> Table | None
     if not file.is_file():
         return None
     try:
-        with file.open(newline="", encoding="utf-8", errors="replace") as opened:
-            rows = (row for row in csv.reader(opened) if row)
+        with file.open(newline="", encoding="utf-8", errors="surrogateescape") as opened:
+            rows = ([of_cell(cell) for cell in row] for row in csv.reader(opened) if row)
             header = next(rows, [])
             kept = [_as_long_as(header, row) for row in islice(rows, most)]
     except csv.Error as error:
@@ -207,4 +209,6 @@ def _as_long_as(header: Sequence[str], row: Sequence[str]) -> list[str]:
 def _written(value: Any) -> Any:
     if value is None or value != value:
         return ""
+    if isinstance(value, str):
+        return as_cell(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value

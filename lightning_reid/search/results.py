@@ -7,13 +7,13 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from lightning_reid.errors import InputError
-from lightning_reid.messages import printable
+from lightning_reid.messages import as_cell, printable
 from lightning_reid.search.gallery import Match
 from lightning_reid.search.picture import draw_results, size_of
+from lightning_reid.terminal import SafeConsole
 from lightning_reid.whole_files import write_output
 
 _LARGEST = {"JPEG": 65_500, "WEBP": 16_383}  # pixels of a side that a format can hold
@@ -22,8 +22,7 @@ _HEADER = ("query", "rank", "similarity", "camera", "path")
 
 def print_results(found: Mapping[str, Sequence[Match]]) -> None:
     """A table for each query: rank, cosine similarity, camera where known, path."""
-    # names of cameras and files are no markup
-    console = Console(markup=False, emoji=False, highlight=False)
+    console = SafeConsole()
     if not console.is_terminal:
         console.width = 10_000  # a path that another program reads stays in one line
     for query, matches in found.items():
@@ -51,7 +50,13 @@ def write_results(found: Mapping[str, Sequence[Match]], picture: Path) -> None:
     """
     table = picture.with_suffix(".csv")
     rows = [
-        (query, rank, f"{match.similarity:.6f}", match.camera, match.path)
+        (
+            as_cell(query),
+            rank,
+            f"{match.similarity:.6f}",
+            as_cell(match.camera),
+            as_cell(match.path),
+        )
         for query, matches in found.items()
         for rank, match in enumerate(matches, 1)
     ]

@@ -233,7 +233,7 @@ def test_many_rows_are_cut(tmp_path):
 
 def test_names_that_are_no_utf8(tmp_path):
     write_table(tmp_path, "camera_pairs", ["query", "mAP"], [["gate\udce4", 0.5]])
-    assert "gate\ufffd" in Read(write_page(tmp_path)).texts
+    assert r"gate\xe4" in Read(write_page(tmp_path)).texts
 
 
 def test_tables_are_whole_numbers_of_the_run(tmp_path):
