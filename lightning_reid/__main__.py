@@ -1,6 +1,13 @@
 """``python -m lightning_reid``."""
 
-from lightning_reid.cli import main
+import sys
+from pathlib import Path
 
 if __name__ == "__main__":
+    # Python puts the current folder first, where files may be called like optional packages
+    if not Path("lightning_reid", "__init__.py").exists() and sys.path[0] in ("", str(Path.cwd())):
+        del sys.path[0]
+
+    from lightning_reid.cli import main
+
     main()

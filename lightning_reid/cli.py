@@ -58,7 +58,7 @@ from lightning_reid.run_callbacks import (
 from lightning_reid.run_folder import CONFIG, NONE, RunFolder
 from lightning_reid.settings_files import from_environment
 from lightning_reid.stopping import raise_on_sigterm, raise_terminated, stop_status
-from lightning_reid.terminal import escape_logs
+from lightning_reid.terminal import escape_reports
 from lightning_reid.user_errors import user_error
 from lightning_reid.whole_files import unwritable
 
@@ -440,7 +440,7 @@ def main() -> None:
     Classes that the settings name may come from modules in the current folder.
     """
     raise_on_sigterm()
-    escape_logs()
+    escape_reports()
     threading.excepthook = _report_of_thread
     try:
         allow_named_modules(with_named_configs(sys.argv[1:]))

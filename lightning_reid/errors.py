@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import inf
@@ -15,6 +16,13 @@ _LARGEST_SIDE = (
     10_000  # pixels that images are resized to; a typing error must not ask for terabytes
 )
 
+_OF_WORKER = re.compile(r"Caught \w+ in .*\nOriginal Traceback \(most recent call last\):\n")
+
+
+def is_of_worker(message: str) -> bool:
+    """Return whether the message of an error is what torch makes of one in a worker process."""
+    return _OF_WORKER.match(message) is not None
+
 
 class _OneLineError(Exception):
     """An error whose message is one line, whatever the names in it are.
@@ -26,7 +34,7 @@ class _OneLineError(Exception):
 
     def __init__(self, message: object = "", *lines: object) -> None:
         told = [str(message), *map(str, lines)]
-        if told[0].startswith("Caught "):  # in a worker process: its traceback follows
+        if is_of_worker(told[0]):  # a traceback follows
             told = told[0].splitlines()
         super().__init__(*map(printable, told))
 

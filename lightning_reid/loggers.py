@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from lightning_reid.cells import as_cell, of_cell
 from lightning_reid.errors import InputError
 from lightning_reid.lightning import CSVLogger, ExperimentWriter, pl, rank_zero_only
-from lightning_reid.messages import as_cell, of_cell
 from lightning_reid.whole_files import unwritable, whole_file
 
 

@@ -8,9 +8,11 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 _CLOSE = 0.6  # likeness of names that are worth a guess; difflib's default
-# what spreadsheet programs calculate, wide letters among them, after any number of apostrophes
-_FORMULA = re.compile(r"'*\s*[=+\-@＝＋－＠]")  # noqa: RUF001
 _AS_CLOSE = 0.1  # names that are nearly as like as the best are named too
+# letters and marks that Unicode wants to have no shape, beside those of its categories
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 
 
 def listed(names: Sequence[str], most: int) -> str:
@@ -32,7 +34,7 @@ def left_out(paths: Sequence[str]) -> str:
         'left out, as they could not be read: 2 images: gate/1.jpg, hall/2.jpg'
     """
     names = listed(paths, 10)
-    return f"left out, as they could not be read: {len(paths)} images: {names}"
+    return printable(f"left out, as they could not be read: {len(paths)} images: {names}")
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -40,8 +42,8 @@ def printable(text: str, keep: str = "") -> str:
 
     Names of files, cameras and columns come from others. Escaped are control and format characters
     (among them those of terminals, and those that turn the direction of writing), separators of
-    lines, and bytes that are not UTF-8; spaces of any width stay. What is escaped has none of them
-    left, so that to escape it again changes nothing.
+    lines, letters without a shape, and bytes that are not UTF-8; spaces of any width stay. What is
+    escaped has none of them left, so that to escape it again changes nothing.
 
     Args:
         text: Any text.
@@ -51,35 +53,26 @@ def printable(text: str, keep: str = "") -> str:
         >>> print(printable("gate/caf\udce9\n.jpg"), printable("入口"))
         gate/caf\xe9\n.jpg 入口
     """
-    if text.isprintable():
+    if text.isprintable() and not _INVISIBLE.search(text):
         return text
-    return "".join(c if c in keep else _escaped(c) for c in text)
+    return "".join(c if c in keep or prints(c) else _escaped(c) for c in text)
 
 
-def as_cell(text: str) -> str:
-    """Write a text as a cell of a CSV table that spreadsheet programs take for text.
-
-    They calculate what begins with one of ``= + - @``: an apostrophe in front makes it text. All
-    else stays as it is, so that other programs find the files that a table names.
-
-    Example:
-        >>> as_cell("=1+1"), as_cell("c1"), of_cell(as_cell("'-1"))
-        ("'=1+1", 'c1', "'-1")
-    """
-    return f"'{text}" if _FORMULA.match(text) else text
-
-
-def of_cell(cell: str) -> str:
-    """Return the text of a cell that :func:`as_cell` wrote."""
-    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+def prints(character: str) -> bool:
+    """Return whether a character prints as itself, or is a space."""
+    if character.isprintable():
+        return not _INVISIBLE.match(character)
+    return unicodedata.category(character) == "Zs"
 
 
 def _escaped(character: str) -> str:
-    if character.isprintable() or unicodedata.category(character) == "Zs":
-        return character
+    """Write a character that does not print as itself."""
+    code = ord(character)
     if "\udc80" <= character <= "\udcff":  # a byte of a file name
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode("ascii")
+        return f"\\x{code - 0xDC00:02x}"
+    if code < 0x80:
+        return character.encode("unicode_escape").decode()
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def did_you_mean(given: str, names: Iterable[str], prefix: str = "") -> str:

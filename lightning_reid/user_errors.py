@@ -9,8 +9,15 @@ import torch.distributed as dist
 import yaml  # type: ignore[import-untyped]
 from omegaconf.errors import OmegaConfBaseException
 
-from lightning_reid.errors import DownloadError, InputError, MissingPackageError, causes
+from lightning_reid.errors import (
+    DownloadError,
+    InputError,
+    MissingPackageError,
+    causes,
+    is_of_worker,
+)
 from lightning_reid.lightning import MisconfigurationException
+from lightning_reid.messages import printable
 from lightning_reid.resources import is_out_of_memory
 
 _OWN = (InputError, DownloadError, MissingPackageError)
@@ -44,7 +51,7 @@ def user_error(error: BaseException) -> str | None:
 def _message(error: BaseException) -> str | None:
     """Return what to print of an error, whatever led to it."""
     text = str(error)
-    if text.startswith("Caught "):  # in a worker process: a traceback, and at its end the error
+    if is_of_worker(text):  # a traceback, and at its end the error
         text = text.strip().splitlines()[-1].partition(": ")[2]
     if isinstance(error, _OWN):
         return text
@@ -76,7 +83,7 @@ def _of_memory(text: str) -> str:
 def _of_system(error: OSError, text: str) -> str:
     if error.filename is None or error.strerror is None:
         return _one_line(text)
-    return f"{error.strerror}: {error.filename}"
+    return printable(f"{error.strerror}: {error.filename}")
 
 
 def _is_from_lightning(error: BaseException) -> bool:

@@ -7,18 +7,20 @@ import pickle
 import unicodedata
 import warnings
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
 
+from lightning_reid.cells import as_cell, of_cell, write_cells
 from lightning_reid.errors import DownloadError, InputError, MissingPackageError
 from lightning_reid.lightning import rank_zero_info, rank_zero_warn
-from lightning_reid.messages import as_cell, left_out, of_cell, printable
+from lightning_reid.messages import left_out, printable
 from lightning_reid.report.lettering import font_of, shortened, writable
 from lightning_reid.report.markup import element
 from lightning_reid.report.tables import read_table, write_table
-from lightning_reid.terminal import SafeConsole, escape_logs
+from lightning_reid.terminal import SafeConsole, escape_reports
 
 HOSTILE = "\x1b]8;;http://x\x07link\x1b]8;;\x07\r\n\u202egpj.exe\u2028\u200b\x9b2J\udce9"
 ESCAPED = printable(HOSTILE)
@@ -66,8 +68,8 @@ def test_those_of_other_code_are_escaped_by_the_command_line(monkeypatch):
     logger = logging.getLogger("lightning_fabric")
     logger.addHandler(handler)
     try:
-        escape_logs()
-        escape_logs()  # once is enough
+        escape_reports()
+        escape_reports()  # once is enough
         assert len(handler.filters) == 1
         logger.warning("restored %s", HOSTILE)
     finally:
@@ -95,6 +97,13 @@ def test_cells_are_text_and_come_back(name):
     cell = as_cell(name)
     assert of_cell(cell) == name
     assert not cell.lstrip().startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠"))  # noqa: RUF001
+    assert cell in (name, f"'{name}")
+
+
+def test_numbers_stay_numbers():
+    stream = io.BytesIO()
+    write_cells(stream, [["-1", -1], ["-0.5", -0.5], [np.nan, np.float32(-2)]])
+    assert stream.getvalue() == b"'-1,-1\r\n'-0.5,-0.5\r\nnan,-2.0\r\n"
 
 
 @pytest.mark.parametrize("name", ["=1+1", "'=1", "@SUM(A1)", "-2", "+c", "\t=1", "＝1", "plain"])  # noqa: RUF001

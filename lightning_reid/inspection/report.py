@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lightning_reid.cells import write_cells
 from lightning_reid.data import UnreadableImageError, read_image
 from lightning_reid.data.extremes import Integers
 from lightning_reid.data.samples import UNKNOWN
@@ -28,8 +27,7 @@ from lightning_reid.inspection.duplicates import originals
 from lightning_reid.inspection.finding import SEVERITIES, Finding, counted
 from lightning_reid.inspection.images import Pixels, thumbnail
 from lightning_reid.inspection.inspection import Inspection
-from lightning_reid.messages import as_cell, printable
-from lightning_reid.report.lettering import writable
+from lightning_reid.report.lettering import abbreviated, writable
 from lightning_reid.terminal import SafeConsole
 from lightning_reid.whole_files import whole_file
 
@@ -38,6 +36,7 @@ WRITTEN = "check.json"  # a folder that has it is taken
 _PICTURES = "pictures"
 _MOST_IMAGES = 40  # in the picture of a finding
 _MOST_CAMERAS = 40  # rows of the printed table
+_LONGEST = 200  # characters of a name in it
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 _ROWS = {
     "smallest": "smallest height x width",
@@ -152,20 +151,20 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, tuple):
         return " x ".join(map(str, value))
-    return f"{value:,}" if isinstance(value, int) else printable(str(value))
+    return f"{value:,}" if isinstance(value, int) else abbreviated(str(value), _LONGEST)
 
 
 def _print_finding(console: Console, finding: Finding, folder: Path | None) -> None:
     console.print()
     head = Text(f"{finding.severity:<9}", style=_COLOURS[finding.severity])
     # a terminal wraps long lines itself, and leaves file names whole for copying
-    console.print(head + Text(printable(finding.found)), soft_wrap=True)
+    console.print(head + console.render_str(finding.found), soft_wrap=True)
     for detail in finding.details:
-        console.print(Text(f"{_INDENT}  {printable(detail)}", style="dim"), soft_wrap=True)
-    console.print(f"{_INDENT}{printable(finding.meaning)}", soft_wrap=True)
+        console.print(f"{_INDENT}  {detail}", style="dim", soft_wrap=True)
+    console.print(f"{_INDENT}{finding.meaning}", soft_wrap=True)
     if finding.picture and folder is not None:
         shown = f"{folder / _PICTURES / finding.picture}.png"
-        console.print(Text(f"{_INDENT}{printable(shown)}", style="dim"), soft_wrap=True)
+        console.print(f"{_INDENT}{shown}", style="dim", soft_wrap=True)
 
 
 def _contact_sheets(inspection: Inspection) -> Iterator[tuple[str, Any]]:
@@ -219,14 +218,8 @@ def _write_images(inspection: Inspection, file: Path) -> None:
         "near_duplicate": data.near.found.astype(int).tolist(),
     }
     with whole_file(file) as stream:
-        text = io.TextIOWrapper(stream, "utf-8", "surrogateescape", newline="")
-        writer = csv.writer(text)
-        writer.writerow(columns)
-        rows = zip(*columns.values(), strict=True)
-        writer.writerows(
-            [as_cell(value) if isinstance(value, str) else value for value in row] for row in rows
-        )
-        text.detach()  # whole_file closes the stream
+        write_cells(stream, [columns])
+        write_cells(stream, zip(*columns.values(), strict=True))
 
 
 def _known(values: Integers) -> Iterator[int | str]:

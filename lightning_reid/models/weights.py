@@ -13,7 +13,7 @@ import torchvision
 from torch import Tensor, nn
 
 from lightning_reid.errors import DownloadError, InputError
-from lightning_reid.messages import listed
+from lightning_reid.messages import listed, printable
 from lightning_reid.models.checkpoint_content import run_image_size
 from lightning_reid.models.checkpoint_files import (
     find_state_dicts,
@@ -84,7 +84,7 @@ class LoadReport:
                 "as they were, random in a new backbone: if that is not wanted, choose the "
                 "backbone that these weights were saved from"
             )
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
 
 def load_weights(

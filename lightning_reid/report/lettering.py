@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import unicodedata
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from PIL import ImageFont
 
+from lightning_reid.messages import prints
+
 _LONGEST = 500  # characters of a name; pictures have room for fewer
+_MOST_MARKS = 4  # on one letter, as Hebrew has; more would tower over what stands above
 
 
 def writable(names: Sequence[str]) -> list[str]:
     """Names as the font can write them, on one line each.
 
     The font has Latin, Greek, Cyrillic, Arabic and Hebrew letters among others. What it has no
-    letters for is left out, and the name's number, from 1, stands in front.
+    letters for, and what does not print as itself, is left out, and the name's number, from 1,
+    stands in front.
 
     Args:
         names: of cameras, for example, by number. Only their beginning is written.
@@ -54,8 +59,17 @@ def _file() -> str:
 
 def _writable(name: str, number: int) -> str:
     line = " ".join(name.split())
-    written = "".join(letter for letter in line if ord(letter) in _letters())
+    letters = filter(prints, _with_few_marks(line))
+    written = "".join(letter for letter in letters if ord(letter) in _letters())
     return written if written and written == line else f"#{number} {written.strip()}".rstrip()
+
+
+def _with_few_marks(line: str) -> Iterator[str]:
+    marks = 0
+    for letter in line:
+        marks = marks + 1 if unicodedata.category(letter) in ("Mn", "Me") else 0
+        if marks <= _MOST_MARKS:
+            yield letter
 
 
 @lru_cache(maxsize=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -11,8 +10,8 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
+from lightning_reid.cells import of_cell, write_cells
 from lightning_reid.errors import InputError
-from lightning_reid.messages import as_cell, of_cell
 from lightning_reid.report.contents import table_file
 from lightning_reid.report.label_columns import by_interest
 from lightning_reid.whole_files import whole_file
@@ -39,15 +38,10 @@ def write_table(
         name: of the table, without ending.
         header: names of the columns.
         rows: values; None and NaN are left empty, numbers are written in full, texts so that no
-            program takes them for a formula, see :func:`~lightning_reid.messages.as_cell`.
+            program acts on them, see :func:`~lightning_reid.cells.as_cell`.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(as_cell(name) for name in header)
-    writer.writerows([_written(value) for value in row] for row in rows)
     with whole_file(table_file(folder, name)) as stream:
-        # file names need not be UTF-8
-        stream.write(text.getvalue().encode("utf-8", "surrogateescape"))
+        write_cells(stream, [header, *([_written(value) for value in row] for row in rows)])
 
 
 def read_table(folder: Path, name: str, most: int | None = None) -> Table | None:
@@ -209,6 +203,4 @@ def _as_long_as(header: Sequence[str], row: Sequence[str]) -> list[str]:
 def _written(value: Any) -> Any:
     if value is None or value != value:
         return ""
-    if isinstance(value, str):
-        return as_cell(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value

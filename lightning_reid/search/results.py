@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
 
+from lightning_reid.cells import write_cells
 from lightning_reid.errors import InputError
-from lightning_reid.messages import as_cell, printable
 from lightning_reid.search.gallery import Match
 from lightning_reid.search.picture import draw_results, size_of
 from lightning_reid.terminal import SafeConsole
@@ -28,12 +27,12 @@ def print_results(found: Mapping[str, Sequence[Match]]) -> None:
     for query, matches in found.items():
         cameras = any(match.camera for match in matches)
         columns = ("rank", "similarity", *(("camera",) if cameras else ()), "path")
-        table = Table(*columns, title=printable(query), title_justify="left")
+        table = Table(*columns, title=query, title_justify="left")
         table.columns[-1].overflow = "fold"
         for rank, match in enumerate(matches, 1):
             camera = (match.camera,) if cameras else ()
             cells = (str(rank), f"{match.similarity:.3f}", *camera, match.path)
-            table.add_row(*map(printable, cells))
+            table.add_row(*cells)
         console.print(table)
 
 
@@ -50,19 +49,13 @@ def write_results(found: Mapping[str, Sequence[Match]], picture: Path) -> None:
     """
     table = picture.with_suffix(".csv")
     rows = [
-        (
-            as_cell(query),
-            rank,
-            f"{match.similarity:.6f}",
-            as_cell(match.camera),
-            as_cell(match.path),
-        )
+        (query, rank, round(match.similarity, 6), match.camera, match.path)
         for query, matches in found.items()
         for rank, match in enumerate(matches, 1)
     ]
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows([_HEADER, *rows])
-    write_output(table, text.getvalue().encode("utf-8", "surrogateescape"))
+    written = io.BytesIO()
+    write_cells(written, [_HEADER, *rows])
+    write_output(table, written.getvalue())
     form, (width, height) = format_of(picture), size_of(found)
     most = _LARGEST.get(form)
     if most is not None and max(width, height) > most:
