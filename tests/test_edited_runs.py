@@ -128,6 +128,8 @@ def refusal(given, monkeypatch, capsys):
     except SystemExit as stop:
         said = capsys.readouterr()
         assert "Traceback" not in said.out + said.err
+        if not stop.code:
+            return None
         return stop.code if isinstance(stop.code, str) else said.err
     return None
 
@@ -141,4 +143,4 @@ def used():
 def is_one_line(message):
     """Whether a message is one line; the way to convert an old checkpoint takes more."""
     lines = message.strip().splitlines()
-    return len(lines) == 1 or "convert it once" in message or "--help lists all" in lines[-1]
+    return len(lines) == 1 or "convert it once" in message or "--help lists all" in message
