@@ -66,14 +66,17 @@ def allow_named_modules(arguments: Iterable[str]) -> None:
 
 
 def own_modules(arguments: Iterable[str]) -> set[str]:
-    """Return the modules that settings name and that are nowhere on Python's path.
+    """Return the modules of the current folder that settings name and Python's path has not.
+
+    A setting that is the name of a file names no class.
 
     Args:
         arguments: Of the command line; the config files among them are read.
     """
-    found = (_CLASS.fullmatch(str(value)) for _, value in _given(arguments))
+    given = [str(value) for _, value in _given(arguments)]
+    found = (_CLASS.fullmatch(value) for value in given if not Path(value).exists())
     named = {match[1] for match in found if match}
-    return {name for name in named if not _is_installed(name)}
+    return {name for name in named if not _is_installed(name) and _is_here(name)}
 
 
 def _given(arguments: Iterable[str]) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -140,7 +143,11 @@ def _is_own(value: Any, names: Collection[str]) -> bool:
 
 def _is_of(value: Any, names: Collection[str]) -> bool:
     found = _CLASS.fullmatch(value) if isinstance(value, str) else None
-    return found is not None and found[1] in names
+    return found is not None and found[1] in names and not Path(value).exists()
+
+
+def _is_here(name: str) -> bool:
+    return PathFinder.find_spec(name, [str(Path.cwd())]) is not None
 
 
 def _is_installed(name: str) -> bool:

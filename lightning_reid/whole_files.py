@@ -36,14 +36,13 @@ def whole_file(file: Path) -> Iterator[BinaryIO]:
     beside = file.with_name(f".{file.name}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with _opened(beside) as stream:
+        with _opened(beside) as stream, _removed_if_it_fails(beside, stream):
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        beside.replace(file)
+            _let_go(stream)
+            beside.replace(file)  # while it is locked: then the next process may write
     except BaseException as error:
-        with suppress(OSError):  # it may never have been made
-            beside.unlink()
         refused = _refusal(error, beside)
         if refused is None:
             raise
@@ -90,6 +89,24 @@ def _opened(beside: Path) -> BinaryIO:
                 stream.truncate()
                 return stream
         stream.close()  # the other process has put it in its place
+
+
+@contextmanager
+def _removed_if_it_fails(beside: Path, stream: BinaryIO) -> Iterator[None]:
+    """Remove a file that could not be written; it is still locked."""
+    try:
+        yield
+    except BaseException:
+        _let_go(stream)
+        with suppress(OSError):
+            beside.unlink()
+        raise
+
+
+def _let_go(stream: BinaryIO) -> None:
+    """Close a stream where its file could neither be moved nor removed otherwise."""
+    if sys.platform == "win32":
+        stream.close()
 
 
 def _refusal(error: BaseException, beside: Path) -> OSError | None:

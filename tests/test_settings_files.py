@@ -197,8 +197,12 @@ def test_what_settings_name(own, monkeypatch):
         "trainer: {callbacks: [{class_path: mine.Callback}, {class_path: torch.nn.Linear}]}\n"
         "data: {class_path: theirs.data.Set, init_args: {root: a.b}}\n"
     )
+    (own / "theirs").mkdir()
+    (own / "other.py").touch()
+    (own / "other.csv").touch()
     words = ["fit", "--config", "c.yaml", "--data.seed=1", "--model", "other.M", "--model.k=3"]
-    assert own_modules(words) == {"mine", "theirs", "other", "a"}
+    assert own_modules(words) == {"mine", "theirs", "other"}  # there is no module a
+    assert own_modules(["fit", "--data.root=other.csv"]) == set()  # a file, no class
     kept = without_own_classes(words, {"mine", "theirs", "other"}, own)
     assert kept[:2] == ["fit", "--config"]
     assert kept[3:] == []

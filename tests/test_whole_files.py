@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 from forked_commands import run_python
@@ -28,6 +29,8 @@ def test_of_two_processes_the_second_waits(tmp_path):
     if child == 0:
         try:
             os.chdir(tmp_path)
+            put = Path.replace  # as late as it may be on a busy machine
+            Path.replace = lambda file, place: (time.sleep(0.01), put(file, place))[1]
             for _ in range(20):
                 with whole_file(tmp_path / "shared.txt") as stream:
                     for _ in range(20):

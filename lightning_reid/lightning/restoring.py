@@ -20,6 +20,7 @@ from lightning_reid.lightning import ModelCheckpoint, pl
 DAMAGED = "the checkpoint is damaged"  # how messages begin of which only the caller knows the file
 
 _MOST = 2**53  # a float holds every whole number up to it
+_MOST_SEED = 2**64  # what torch draws where none is given
 _OWN = ("lightning.", "lightning_fabric.", "lightning_reid.", "pytorch_lightning.")
 _NEVER_OF_A_FILE = (MemoryError, torch.OutOfMemoryError, OSError, NameError, ImportError)
 _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
@@ -189,7 +190,8 @@ def _require_number(found: Any, like: Any, place: str) -> None:
     whole = isinstance(like, int)
     if isinstance(found, bool) or not isinstance(found, int if whole else int | float):
         raise _damaged(place, f"must be a {'whole ' * whole}number, not {type(found).__name__}")
-    if (isinstance(found, int) and abs(found) > _MOST) or (whole and found < 0 <= like):
+    most = _MOST_SEED if place.endswith("/seed") else _MOST
+    if (isinstance(found, int) and abs(found) > most) or (whole and found < 0 <= like):
         raise _damaged(place, "is out of range")
 
 

@@ -36,6 +36,7 @@ from lightning_reid.data.images import (
     image_orientation,
     read_header,
 )
+from lightning_reid.messages import printable
 from lightning_reid.search.query import pixels_of
 
 TURNED = {  # an image (H, W, 3) as it has to be seen, by its EXIF orientation
@@ -212,7 +213,7 @@ def test_names_that_are_not_utf_8(tmp_path, image, kind):
     Path(path).write_bytes(b"no image")
     with pytest.raises(UnreadableImageError) as error:
         read_image(path)
-    assert path in str(error.value)
+    assert printable(path) in str(error.value)
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "bmp"])
@@ -239,7 +240,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path, ending, what):
 
 
 def test_a_name_with_a_zero_byte_is_refused():
-    with pytest.raises(UnreadableImageError, match="cannot read image a\0b"):
+    with pytest.raises(UnreadableImageError, match=r"cannot read image a\\x00b"):
         read_image("a\0b.jpg")
 
 

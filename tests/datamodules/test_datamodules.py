@@ -59,7 +59,7 @@ def test_the_test_set_is_query_then_gallery(ready):
 
 @pytest.mark.parametrize("size", [(0, 32), (32, -1), 64, (64,), (8, 8, 8)])
 def test_a_size_that_is_no_height_and_width(size):
-    with pytest.raises(InputError, match="size must be height and width in pixels, each at least"):
+    with pytest.raises(InputError, match="size must be height and width in pixels, each from 1 to"):
         market("anywhere", size=size)
 
 

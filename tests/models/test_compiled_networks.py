@@ -180,6 +180,9 @@ def test_a_checkpoint_with_such_names_is_a_trained_model(tmp_path):
     network = EmbeddingNetwork("shufflenet_v2_x0_5", None)
     content = {
         "lightning_reid": {"method": "O2CAP"},
+        "pytorch-lightning_version": "2.6.0",
+        "epoch": 0,
+        "global_step": 0,
         "hyper_parameters": {"backbone": "shufflenet_v2_x0_5"},
         "state_dict": {f"network._orig_mod.{k}": v for k, v in network.state_dict().items()},
     }

@@ -269,6 +269,9 @@ def adapted(tmp_path_factory):
     network = EmbeddingNetwork(TINY, folder / "weights.pth", weights_size=(384, 128)).eval()
     content = {
         "lightning_reid": {"method": "O2CAP"},
+        "pytorch-lightning_version": "2.6.0",
+        "epoch": 0,
+        "global_step": 0,
         "hyper_parameters": {"backbone": TINY},
         "state_dict": {f"network.{k}": v for k, v in network.state_dict().items()},
     }
