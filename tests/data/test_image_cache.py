@@ -78,7 +78,8 @@ def test_a_cache_is_shared_however_workers_are_started(files, start):
     settings = {"num_workers": 1, "batch_sampler": order, "multiprocessing_context": start}
     batches = iter(torch.utils.data.DataLoader(cached, **settings))
     first = next(batches)
-    (worker,) = psutil.Process().children(recursive=True)[-1:]
+    (process,) = batches._workers  # children of this process may be others, from other tests
+    worker = psutil.Process(process.pid)
     if sys.platform == "linux":
         assert any("memfd:lightning_reid" in part.path for part in worker.memory_maps())
     second = next(batches)
