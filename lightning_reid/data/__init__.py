@@ -2,6 +2,7 @@
 
 from lightning_reid.data.dataset import ImageDataset, OnError
 from lightning_reid.data.duke_video import parse_duke_video_folder
+from lightning_reid.data.erasing import RandomErase, erase_boxes, erasing_boxes
 from lightning_reid.data.image_cache import ImageCache
 from lightning_reid.data.images import UnreadableImageError, read_image
 from lightning_reid.data.manifest import read_manifest
@@ -22,11 +23,14 @@ __all__ = [
     "ImageDataset",
     "LabelSampler",
     "OnError",
+    "RandomErase",
     "Sample",
     "Samples",
     "ShardSampler",
     "Strings",
     "UnreadableImageError",
+    "erase_boxes",
+    "erasing_boxes",
     "parse_duke_video_folder",
     "parse_market_folder",
     "parse_mars",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torchvision.transforms import v2
 
+from lightning_reid.data.erasing import RandomErase
 from lightning_reid.errors import InputError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -21,9 +22,11 @@ class Augmentation:
     Args:
         flip: probability of a horizontal flip.
         pad: pixels added on every side before a random crop back to size; scale it with the size.
-        erase: probability that a random rectangle is erased.
-        erase_area: smallest and largest share of the image that is erased.
-        erase_aspect: smallest and largest height over width of the rectangle.
+        erase: probability that a random rectangle is erased, see
+            :class:`~lightning_reid.data.RandomErase`.
+        erase_area: smallest and largest share of the image that is erased; 0.02 to 0.2 in CAP.
+        erase_aspect: smallest and largest height over width of the rectangle; drawn uniformly, as
+            in the published codes.
         jitter: strength of random brightness, contrast and saturation; 0 in the papers.
         rotate: largest rotation in degrees, either way; 20 in Sun & Jung.
         shift: largest shift as a share of width and height, either way; 0.2 in Sun & Jung. What a
@@ -95,7 +98,7 @@ def train_transform(size: tuple[int, int], augmentation: Augmentation) -> v2.Tra
             v2.RandomCrop(size, padding=a.pad),
             *jitter,
             *_to_network(),
-            v2.RandomErasing(a.erase, a.erase_area, a.erase_aspect, value=list(IMAGENET_MEAN)),
+            RandomErase(a.erase, a.erase_area, a.erase_aspect, IMAGENET_MEAN),
         ]
     )
 

@@ -13,6 +13,7 @@ from lightning_reid.data import (
     Augmentation,
     ImageCache,
     ImageDataset,
+    RandomErase,
     Sample,
     UnreadableImageError,
     parse_market_folder,
@@ -227,7 +228,7 @@ def test_without_rotation_and_shift_the_random_stream_is_as_before():
             v2.RandomCrop((32, 16), padding=10),
             v2.ToDtype(torch.float32, scale=True),
             v2.Normalize(MEAN, STD),
-            v2.RandomErasing(0.5, (0.02, 0.4), (0.3, 1 / 0.3), value=MEAN),
+            RandomErase(0.5, value=MEAN),
         ]
     )
     now = train_transform((32, 16), Augmentation())
