@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lightning_reid.data import Samples, parse_msmt17_list
 from lightning_reid.datamodules.base import ReIDDataModule, Split
 from lightning_reid.datamodules.published import Counts, Published, from_c1
@@ -66,7 +68,8 @@ class MSMT17(ReIDDataModule):
     Args:
         root: folder of the data set.
         use_val: train on ``list_val.txt`` too: 2,373 other images of the training people, which
-            the unsupervised methods use. False: the 30,248 images of ``list_train.txt`` alone.
+            the unsupervised methods use. Both lists are sorted together by path, as in CALR's code.
+            False: the 30,248 images of ``list_train.txt`` alone, in the order of the list.
         kwargs: see :class:`~lightning_reid.ReIDDataModule`.
 
     Example:
@@ -86,6 +89,8 @@ class MSMT17(ReIDDataModule):
         samples = parse_msmt17_list(self.root / f"list_{split}.txt", folder)
         if split == "train" and self.use_val:
             samples += parse_msmt17_list(self.root / "list_val.txt", folder)
+            # as CALR's code has them: its pivots depend on the order
+            samples = samples.take(np.argsort(list(samples.paths), kind="stable"))
         return samples
 
     @property

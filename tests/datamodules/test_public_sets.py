@@ -262,6 +262,15 @@ def test_msmt17_without_val(tmp_path):
         MSMT17(tmp_path).samples("train")
 
 
+def test_msmt17_sorts_train_and_val_together_by_path(tmp_path):
+    write_msmt17(tmp_path)
+    between = "0000/0000_001_02_0303noon_0001_0.jpg"
+    (tmp_path / "list_val.txt").write_text(f"{between} 0\n")
+    paths = list(MSMT17(tmp_path).samples("train").paths)
+    assert paths == sorted(paths)
+    assert paths[1].endswith(between)
+
+
 def test_msmt17_training_data_alone_is_enough_to_train(tmp_path):
     write_msmt17(tmp_path)
     (tmp_path / "list_query.txt").unlink()
