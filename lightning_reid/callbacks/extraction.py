@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,7 +42,8 @@ def extract_features(
 
     Args:
         trainer: tells device, precision and ranks.
-        pl_module: its ``embed`` is called in evaluation mode without gradients.
+        pl_module: its ``label_features``, or ``embed`` if it has none, is called in evaluation mode
+            without gradients.
         loader: batches of ``"image"``, ``"camera"``, ``"index"`` and perhaps ``"label"``.
 
     Returns:
@@ -66,11 +67,12 @@ def extract_features(
     """
     was_training = pl_module.training
     pl_module.eval()
+    embed: Any = getattr(pl_module, "label_features", pl_module.embed)
     columns: list[dict[str, Tensor]] = []
     with trainer.precision_plugin.forward_context():
         for batch in _shown(trainer, loader):
             batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
-            batch["feature"] = pl_module.embed(batch.pop("image"))  # type: ignore[operator]
+            batch["feature"] = embed(batch.pop("image"))
             columns.append(batch)
     pl_module.train(was_training)
     gathered = {
@@ -129,6 +131,8 @@ def _with_stand_ins(features: Tensor, cameras: Tensor, unreadable: Tensor) -> Te
     means = torch.cat([means, means.new_zeros(int(cameras.max()) + 1 - len(means), means.shape[1])])
     of_all = group_means(features, unreadable.to(torch.int64).neg())
     stand_ins = torch.where(means.any(1, keepdim=True), means, of_all)
+    # the means have length 1, features need not
+    stand_ins = stand_ins * features[~unreadable].norm(dim=1).mean()
     return torch.where(unreadable[:, None], stand_ins[cameras].to(features.dtype), features)
 
 

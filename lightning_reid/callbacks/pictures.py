@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import normalize
 from torch.utils.data import DataLoader, Subset
 
 from lightning_reid.callbacks.extraction import extract_features
@@ -260,7 +261,8 @@ class Pictures(pl.Callback):
             labelled = Labelled(
                 labels,
                 sample,
-                extracted.features.float().cpu().numpy(),
+                # which labels need not be made from unit rows
+                normalize(extracted.features.float()).cpu().numpy(),
                 extracted.cameras.cpu().numpy(),
                 _camera_names(trainer, extracted.cameras),
                 None if cameras is None else cameras.numpy(),

@@ -36,6 +36,8 @@ from lightning_reid.lightning.progress import (
     begin,
     end_epoch,
     has_accumulated_gradients,
+    loader_lengths,
+    make_loaders_anew,
     resume_point,
     rewind,
     skip_batches,
@@ -68,8 +70,9 @@ class PseudoLabelCallback(pl.Callback):
     Works with any LightningModule that has ``embed``, ``label`` and ``adopt`` and any data module
     that has ``label_dataloader`` and ``assign`` (see :class:`~lightning_reid.ReIDModule` and
     :class:`~lightning_reid.ReIDDataModule`). A module may also have ``labels_due(epoch,
-    interval)``, to tell itself which epochs want labels, and ``before_labels(epoch)``. Where the
-    data module's batches have a ``"label"``, ``label`` is given those of all images as a fourth
+    interval)``, to tell itself which epochs want labels, ``before_labels(epoch)``, and
+    ``label_features(images)``, if labels are made from other features than ``embed`` gives. Where
+    the data module's batches have a ``"label"``, ``label`` is given those of all images as a fourth
     argument.
 
     The callback owns the labels: a checkpoint holds them once, with the epoch and a digest of the
@@ -391,7 +394,10 @@ class PseudoLabelCallback(pl.Callback):
             self._too_few_clusters(pl_module, made, epoch)
             return {**statistics, "labels/stability": math.nan}  # nothing has stayed
         self._warn_if_small(made, datamodule)
+        lengths = loader_lengths(trainer)
         datamodule.assign(made)
+        if loader_lengths(trainer) != lengths:
+            make_loaders_anew(trainer)
         _set_labels(pl_module, made)
         pl_module.adopt(made, extracted.features)  # type: ignore[operator]
         # last, so that an error on the way leaves them to be made again

@@ -63,7 +63,8 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         batch_size: images in a training batch of one rank; 32 in CAP and O2CAP.
         images_per_group: images of each proxy or cluster in a batch; 4 in CAP and O2CAP.
         batches_per_epoch: training batches in an epoch; 400 in O2CAP. None: as many as hold every
-            training image once.
+            training image once; ``"clustered"``: every image that the present labels do not leave
+            out, as in CAP's code.
         eval_batch_size: images in a batch that is only embedded; changes speed, not results.
         num_workers: processes that load images; None: one fewer than there are cores, at most 4.
         cache: ``"ram"`` keeps decoded, resized images in memory, shared between the workers of a
@@ -106,7 +107,7 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         size: tuple[int, int] = (256, 128),
         batch_size: int = 32,
         images_per_group: int = 4,
-        batches_per_epoch: int | None = 400,
+        batches_per_epoch: int | Literal["clustered"] | None = 400,
         eval_batch_size: int = 128,
         num_workers: int | None = None,
         cache: Literal["ram"] | None = None,
@@ -123,7 +124,7 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         require_size(size)
         require("batch_size", batch_size, 1)
         require("images_per_group", images_per_group, 1)
-        if batches_per_epoch is not None:
+        if batches_per_epoch is not None and batches_per_epoch != "clustered":
             require("batches_per_epoch", batches_per_epoch, 1)
         require("eval_batch_size", eval_batch_size, 1)
         if num_workers is not None:
@@ -324,7 +325,12 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
             ValueError: if there are more or fewer labels than training images.
         """
         self._training_sampler().assign(
-            labels.groups, labels.sampling, self.train_cameras, labels.images_per_group
+            labels.groups,
+            labels.sampling,
+            self.train_cameras,
+            labels.images_per_group,
+            labels.batches_per_epoch,
+            labels.soft,
         )
 
     def resume_at(self, epoch: int, batches: int) -> None:
@@ -458,7 +464,7 @@ class ReIDDataModule(pl.LightningDataModule, ABC):
         labels = self.training_labels(getattr(module, "supervision", "none"))
         return {} if labels is None else {"label": labels}
 
-    def _batches_per_epoch(self) -> int:
+    def _batches_per_epoch(self) -> int | Literal["clustered"]:
         if self.batches_per_epoch is not None:
             return self.batches_per_epoch
         world_size = self._ranks()["num_replicas"]

@@ -11,7 +11,7 @@ from torch import Tensor
 from lightning_reid.errors import require, require_one_of
 from lightning_reid.labels.proxies import OUTLIER, group_owner, split_by_camera
 
-Sampling = Literal["groups", "cameras", "images"]
+Sampling = Literal["groups", "cameras", "images", "partners"]
 
 # numbers without images count as clusters, but a file does not decide how much memory is taken
 _SPARE_CLUSTERS, _CLUSTERS_PER_IMAGE = 10_000, 100
@@ -33,8 +33,10 @@ class PseudoLabels:
         class_weights: optional ``(C,)`` weights of the clusters in the loss, likewise.
         sampling: how batches are drawn: ``"groups"``, some images of each group; ``"cameras"``, the
             same, but from cameras other than that of the group's first image where there are any
-            (CALR); ``"images"``, all images in random order (Sun & Jung).
+            (CALR); ``"images"``, all images in random order (Sun & Jung); ``"partners"``, some
+            images of each group, and of a group that ``soft`` relates it to (PCSL).
         images_per_group: how many of each group; None: as the data module says.
+        batches_per_epoch: batches of an epoch with these labels; None: as the data module says.
         statistics: plain numbers about the labelling (silhouette, seconds, ...) for the log.
 
     Raises:
@@ -56,6 +58,7 @@ class PseudoLabels:
     class_weights: Tensor | None = None
     sampling: Sampling = "groups"
     images_per_group: int | None = None
+    batches_per_epoch: int | None = None
     statistics: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -164,8 +167,9 @@ class PseudoLabels:
         if max(labels.num_clusters, labels.num_groups, columns) > most:
             raise ValueError(f"labels of {len(labels)} images have more than {most} clusters")
         require_one_of("sampling", labels.sampling, get_args(Sampling))
-        if labels.images_per_group is not None:
-            require("images_per_group", labels.images_per_group, 1)
+        for name in ("images_per_group", "batches_per_epoch"):
+            if (number := getattr(labels, name)) is not None:
+                require(name, number, 1)
         return labels
 
 

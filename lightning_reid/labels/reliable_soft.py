@@ -76,6 +76,8 @@ def reliable_soft_labels(
     center: Center = "mean",
     select: Selection = "any",
     clusterer: Clusterer | None = None,
+    restarts: int = 1,
+    iterations: int = 25,
 ) -> SelectedLabels:
     """Select images near a centre of their camera, cluster these, and relate the others to them.
 
@@ -84,18 +86,20 @@ def reliable_soft_labels(
     the reliable labels. An image that was not selected gets ``softmax(centers @ f /
     temperature)`` (Eq. 7 and 8).
 
-    k-means sees the features as given, as in the published code of PUL on which the paper builds;
-    all similarities are cosines. Eq. 7 normalises the feature and does not say whether the centre
-    is: here it is, as in Eq. 5, so that no cluster is preferred for being compact.
+    k-means sees the features as given: PUL's code, on which the paper builds, gives it pooled
+    features that are not normalised. All similarities are cosines. Eq. 7 normalises the feature and
+    does not say whether the centre is: here it is, as in Eq. 5, so that no cluster is preferred for
+    being compact.
 
     Args:
-        features: ``(N, D)`` array or tensor; unit rows, unless k-means shall see other lengths.
+        features: ``(N, D)`` array or tensor, of any lengths.
         cameras: ``(N,)``, from 0.
         num_clusters: Clusters of all selected images, fewer if fewer are selected. 750 for
             Market-1501 and 700 for DukeMTMC-reID in the paper.
         clusters_per_camera: One number for all, or one for each camera number; at most the
-            camera's images. None is a third of the camera's images, at least 1 and at most
-            ``num_clusters``: our choice, as the paper does not tell.
+            camera's images. In the paper (Eq. 3) the number of identities in each camera. None, for
+            those who do not know it, is a third of the camera's images, at least 1 and at most
+            ``num_clusters``: our choice.
         threshold: Cosine that a selected image exceeds. 0.85 in the paper.
         temperature: Of the soft labels. 0.02 in the paper.
         seed: Draws the first centres.
@@ -107,6 +111,8 @@ def reliable_soft_labels(
         clusterer: Replaces k-means in both steps (not in the paper); it gets unit rows. Its
             outliers are not selected; of the last step the ``num_clusters`` largest clusters are
             kept and all other images become unselected.
+        restarts: Of k-means, see :func:`~lightning_reid.clustering.kmeans`.
+        iterations: Of k-means, likewise.
 
     Returns:
         Tensors on the features' device, on the CPU for an array.
@@ -139,7 +145,7 @@ def reliable_soft_labels(
 
     def clusters(members: Tensor, count: int) -> Tensor:
         if clusterer is None:
-            return kmeans(rows[members], count, seed)[0]
+            return kmeans(rows[members], count, seed, iterations, restarts)[0]
         found = clusterer(rows[members], camera_of[members]).labels
         return found.to(rows.device, torch.int64)
 

@@ -114,6 +114,27 @@ def end_epoch(trainer: pl.Trainer) -> None:
     trainer.fit_loop.epoch_loop.restarting = False
 
 
+def loader_lengths(trainer: pl.Trainer) -> list[int | None]:
+    """Batches that each training loader would give now on one process; none before there are any.
+
+    A loader without a length counts as None.
+    """
+    loader = trainer.fit_loop._combined_loader
+    return [] if loader is None else [_length(part) for part in loader.flattened]
+
+
+def _length(loader: Any) -> int | None:
+    try:
+        return len(loader)
+    except TypeError:  # of an iterable data set
+        return None
+
+
+def make_loaders_anew(trainer: pl.Trainer) -> None:
+    """Let Lightning make its training loaders, and count their batches, before the next epoch."""
+    trainer.fit_loop._combined_loader = None
+
+
 def skip_batches(trainer: pl.Trainer, count: int) -> None:
     """Load batches that are trained on already, and drop them; called in ``on_train_start``."""
     fetcher = trainer.fit_loop._data_fetcher

@@ -71,7 +71,8 @@ class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
         dropout: probability of zeroing a value of the embedding in training; 0 in most papers.
         samples_per_bn_group: images that batch norm sees in training, whatever the number of
             devices, see :class:`~lightning_reid.models.GroupBatchNorm`; None: the batch of a
-            device. The published codes see 8 or 16, as four GPUs shared their batch.
+            device. The published codes of CAP and O2CAP see 32 and PUL's 16, each on one GPU;
+            CALR's sees 64, as four GPUs share its batch of 256.
         optimizer: ``"adam"``, or ``"sgd"`` with momentum 0.9 (Sun & Jung).
         learning_rate: 3.5e-4 in CAP, O2CAP and CALR.
         weight_decay: 5e-4 in CAP, O2CAP and CALR.
@@ -82,6 +83,7 @@ class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
             they are and camera-normalised.
         weights_size: Height and width in pixels of the images that ``weights`` were trained on;
             needed only where the file of a vision transformer does not tell, which is an error.
+        stem_relu: False leaves out the ReLU after a ResNet's first convolution, as CAP's code does.
         unknown: refused; the error names similar arguments.
 
     Attributes:
@@ -130,6 +132,7 @@ class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
         gamma: float = 0.1,
         evaluation: Evaluation | None = None,
         weights_size: tuple[int, int] | None = None,
+        stem_relu: bool = True,
         **unknown: Any,
     ) -> None:
         refuse_unknown(type(self), unknown)
@@ -154,6 +157,7 @@ class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
             neck,
             samples_per_bn_group,
             weights_size,
+            stem_relu,
         )
         self.samples_per_bn_group = samples_per_bn_group
         self.optimizer = optimizer
@@ -177,6 +181,10 @@ class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return :meth:`embed` of the images, which a subclass may override."""
+        return self.embed(images)
+
+    def label_features(self, images: Tensor) -> Tensor:
+        """Features that labels are made from, ``(B, 3, H, W)`` to ``(B, D)``; the embeddings."""
         return self.embed(images)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
@@ -242,7 +250,8 @@ class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
         With several processes every one is asked, with the same features; those of the first hold.
 
         Args:
-            features: embeddings of all training images, ``(N, D)`` unit rows.
+            features: of all training images, ``(N, D)``, from :meth:`label_features`; unit rows
+                unless a method makes others.
             cameras: their cameras, ``(N,)``.
             epoch: the epoch that the labels are for.
             known: ``(N,)``, what the method's supervision lets it know; None if that is nothing.
@@ -261,7 +270,7 @@ class ReIDModule(UnwrappedNames, pl.LightningModule, ABC):
 
         Args:
             labels: Labels of all training images; they become those in use.
-            features: Embeddings that they were made from, ``(N, D)`` unit rows.
+            features: What they were made from, ``(N, D)``.
         """
         if labels is not self._given_labels:  # the callback gave them before
             self.set_labels(labels)

@@ -42,7 +42,7 @@ from lightning_reid.methods.base import Batch
 from lightning_reid.methods.head import HeadModule, keep_in_graph
 from lightning_reid.methods.memory import MemoryModule
 from lightning_reid.methods.source_weights import SourceWeights
-from lightning_reid.models import CameraDiscriminator
+from lightning_reid.models import CameraDiscriminator, group_batch_norms
 from lightning_reid.run_folder import folder_of
 
 LOCAL_LABELS = "local_labels.npz"
@@ -80,6 +80,8 @@ class CALR(MemoryModule, HeadModule):
             there is no stage 1 and nothing is refined, with a warning.
         local_images_per_group: images of a cluster in a batch of stage 1; 4 in the code, where
             stage 2 has 16, which is the data module's ``images_per_group``.
+        local_batches_per_epoch: batches in an epoch of stage 1; 100 in the published command. None:
+            as in stage 2.
         pivot: ``"last"``, the last image of the cluster whose score is above the mean of all (what
             the code does), or ``"best"``, the one with the highest score (what it seems to mean).
         refinement: ``"constant"`` removes every such member (the code), ``"cosine"`` with a
@@ -127,6 +129,7 @@ class CALR(MemoryModule, HeadModule):
         local_labels: str | Path | None = None,
         local_epochs: int | None = None,
         local_images_per_group: int = 4,
+        local_batches_per_epoch: int | None = None,
         pivot: Pivot = "last",
         refinement: Literal["constant", "cosine", "none"] = "constant",
         normalize_cameras: bool = False,
@@ -146,6 +149,8 @@ class CALR(MemoryModule, HeadModule):
         if local_epochs is not None:
             require("local_epochs", local_epochs, 1)
         require("local_images_per_group", local_images_per_group, 1)
+        if local_batches_per_epoch is not None:
+            require("local_batches_per_epoch", local_batches_per_epoch, 1)
         require_one_of("pivot", pivot, get_args(Pivot))
         require_one_of("refinement", refinement, ("constant", "cosine", "none"))
         require("score_neighbors", score_neighbors, 2)
@@ -169,6 +174,7 @@ class CALR(MemoryModule, HeadModule):
         self.local_labels_file = local_labels
         self.wanted_local_epochs = local_epochs
         self.local_images_per_group = local_images_per_group
+        self.local_batches_per_epoch = local_batches_per_epoch
         self.local_epochs = 0
         self.pivot = pivot
         self.refinement = refinement
@@ -221,8 +227,11 @@ class CALR(MemoryModule, HeadModule):
         return int(datamodule.train_cameras.max()) + 1
 
     def make_head(self, size: int) -> nn.Module:
-        """The discriminator."""
-        return CameraDiscriminator(self.network.embedding_dim, size)
+        """The discriminator, whose batch norm sees as many images as the network's."""
+        head = CameraDiscriminator(self.network.embedding_dim, size)
+        if self.samples_per_bn_group is None:
+            return head
+        return group_batch_norms(head, self.samples_per_bn_group)
 
     def check_requirements(self) -> None:
         """Before anything is computed, look for Infomap and for the file of local labels."""
@@ -271,7 +280,9 @@ class CALR(MemoryModule, HeadModule):
         hard[own.cpu()] = made.hard.cpu()
         return PseudoLabels(
             hard,
+            sampling="cameras",  # as in stage 2: a cluster of one image gives it once
             images_per_group=self.local_images_per_group,
+            batches_per_epoch=self.local_batches_per_epoch,
             statistics={
                 **made.statistics,
                 "camera": float(camera),

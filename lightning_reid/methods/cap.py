@@ -18,8 +18,9 @@ class CAP(ProxyMemoryModule):
 
     Every epoch the images are clustered and each cluster is split by camera into proxies. An image
     is told from the other proxies of its own camera and, later, pulled towards all proxies of its
-    cluster over the cameras. Two habits of the published code are left out: it drops the ReLU after
-    the first convolution, and its epochs have as many batches as there are clustered images.
+    cluster over the cameras. The published code also drops the ReLU after the first convolution
+    (``stem_relu=False``), and its epochs have as many batches as hold the clustered images (the
+    data module's ``batches_per_epoch="clustered"``).
 
     Args:
         inter_camera_epoch: first epoch, from 0, with the loss across cameras; 5 in the code.

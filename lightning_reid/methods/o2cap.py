@@ -9,7 +9,12 @@ from torch import Tensor
 
 from lightning_reid.clustering import camera_normalize
 from lightning_reid.errors import require
-from lightning_reid.losses import association_scores, offline_proxy_loss, online_proxy_loss
+from lightning_reid.losses import (
+    association_scores,
+    intra_camera_proxy_loss,
+    offline_proxy_loss,
+    online_proxy_loss,
+)
 from lightning_reid.methods.base import Batch
 from lightning_reid.methods.proxy_memory import ProxyMemoryModule
 
@@ -30,6 +35,7 @@ class O2CAP(ProxyMemoryModule):
         balance: weight of the image against its proxy in the online score; 0.15 in the code.
         offline_weight: of the offline loss; 1 in the code, 0 leaves it out.
         online_weight: of the online loss; 1 in the code, 0 leaves it out.
+        intra_weight: of the loss within cameras, as in CAP; the code has it, switched off.
         kwargs: further settings of clustering and memory, see
             :class:`~lightning_reid.methods.proxy_memory.ProxyMemoryModule`; network and optimizer,
             see :class:`~lightning_reid.ReIDModule`.
@@ -53,15 +59,18 @@ class O2CAP(ProxyMemoryModule):
         balance: float = 0.15,
         offline_weight: float = 1.0,
         online_weight: float = 1.0,
+        intra_weight: float = 0.0,
         **kwargs: Any,
     ) -> None:
         require("num_positives", num_positives, 1)
         require("balance", balance, 0, 1)
         require("offline_weight", offline_weight, 0)
         require("online_weight", online_weight, 0)
+        require("intra_weight", intra_weight, 0)
         super().__init__(**kwargs)
         self.offline_weight = offline_weight
         self.online_weight = online_weight
+        self.intra_weight = intra_weight
         self.num_positives = num_positives
         self.balance = balance
 
@@ -96,7 +105,19 @@ class O2CAP(ProxyMemoryModule):
                 similarity=similarity,
                 scores=self._scores(embeddings, own_proxies, cameras, similarity),
             )
-        loss = self.offline_weight * offline + self.online_weight * online
+            loss = self.offline_weight * offline + self.online_weight * online
+            if self.intra_weight:
+                intra = intra_camera_proxy_loss(
+                    embeddings,
+                    own_proxies,
+                    cameras,
+                    self.memory,
+                    self.proxy_cameras,
+                    self.temperature,
+                    similarity,
+                )
+                self.log("train/loss_intra", intra)
+                loss = loss + self.intra_weight * intra
         self.log_dict({"train/loss_offline": offline, "train/loss_online": online})
         self.log("train/loss", loss, prog_bar=True)
         self.move_memory(embeddings, own_proxies)

@@ -59,6 +59,9 @@ class PCSL(HeadModule):
         normalize_cameras: compare camera-normalised person features.
         soft_epoch: first epoch, from 0, with soft labels.
         label_interval: epochs between two refreshes of the soft labels.
+        partners: with soft labels, let each person in a batch be followed by one of another camera
+            that it resembles, drawn by the soft labels: of random batches on a large set hardly any
+            image meets one, and the weighted triplet loss would have nothing to learn from.
         margin: of both triplet losses, in Euclidean distance of pooled features.
         soft_weight: of the weighted cross-entropy.
         soft_triplet_weight: of the weighted triplet loss.
@@ -92,6 +95,7 @@ class PCSL(HeadModule):
         normalize_cameras: bool = True,
         soft_epoch: int = 10,
         label_interval: int = 1,
+        partners: bool = True,
         margin: float = 0.3,
         soft_weight: float = 1.0,
         soft_triplet_weight: float = 1.0,
@@ -114,6 +118,7 @@ class PCSL(HeadModule):
         self.normalize_cameras = normalize_cameras
         self.soft_epoch = soft_epoch
         self.label_interval = label_interval
+        self.partners = partners
         self.margin = margin
         self.soft_weight = soft_weight
         self.soft_triplet_weight = soft_triplet_weight
@@ -171,7 +176,12 @@ class PCSL(HeadModule):
             # with confidence: its sum over the other cameras
             "soft_mass": float(soft.sum() / len(person_cameras)),
         }
-        return replace(labels, soft=_tensor(soft[persons.numpy()]), statistics=statistics)
+        return replace(
+            labels,
+            soft=_tensor(soft[persons.numpy()]),
+            sampling="partners" if self.partners else "groups",
+            statistics=statistics,
+        )
 
     def set_labels(self, labels: PseudoLabels) -> None:
         """Take the labels in use, and the soft label of every person as a row of a table."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from lightning_reid.clustering import camera_normalize
 from lightning_reid.clustering.clusterers import Clusterer
-from lightning_reid.errors import require, require_one_of, require_positive
+from lightning_reid.errors import InputError, require, require_one_of, require_positive
 from lightning_reid.labels import (
     OUTLIER,
     NothingSelectedError,
@@ -18,7 +19,7 @@ from lightning_reid.labels import (
     reliable_soft_labels,
 )
 from lightning_reid.labels.reliable_soft import Center, Selection
-from lightning_reid.lightning import rank_zero_warn
+from lightning_reid.lightning import pl, rank_zero_warn
 from lightning_reid.losses import soft_cross_entropy
 from lightning_reid.methods.base import Batch
 from lightning_reid.methods.head import HeadModule
@@ -43,8 +44,10 @@ class ReliableSoftLabels(HeadModule):
         num_clusters: people to look for; the paper sets it near their true number (750 on
             Market-1501, 700 on DukeMTMC-reID). None, our default without labels: one for every 20
             training images, between what these two sets have (17 and 24).
-        clusters_per_camera: clusters within each camera; None: ``num_clusters``, but at most one
-            for every three images (the paper does not tell).
+        clusters_per_camera: clusters within each camera: a number for all, or a list with one for
+            each camera, in the order of the data module's ``camera_names``. The paper takes the
+            number of identities in each camera (Eq. 3); None, our default for those who do not know
+            it: ``num_clusters``, but at most one for every three images.
         threshold: similarity to a centre above which an image is selected; 0.85 in the paper.
         label_temperature: of the soft labels; 0.02 in the paper.
         center: what stands for a cluster in the selection: its ``"mean"`` (paper) or its
@@ -57,6 +60,8 @@ class ReliableSoftLabels(HeadModule):
         epochs_per_round: epochs between two clusterings, each begun from the source model; 20 in
             PUL.
         restart: begin each round from the source model, as PUL does; else go on.
+        restarts: of k-means; 10 in PUL, by scikit-learn's default of its time.
+        iterations: of k-means; 300 in PUL, likewise.
         seed: of k-means and of the classifier's first weights.
         dropout: before the classifier; 0.5 in PUL.
         neck: see :class:`~lightning_reid.ReIDModule`; the paper has none. With it, features are
@@ -86,7 +91,7 @@ class ReliableSoftLabels(HeadModule):
     def __init__(
         self,
         num_clusters: int | None = None,
-        clusters_per_camera: int | None = None,
+        clusters_per_camera: int | Sequence[int] | None = None,
         threshold: float = 0.85,
         label_temperature: float = 0.02,
         center: Center = "mean",
@@ -96,6 +101,8 @@ class ReliableSoftLabels(HeadModule):
         normalize_cameras: bool = False,
         epochs_per_round: int = 20,
         restart: bool = True,
+        restarts: int = 1,
+        iterations: int = 25,
         seed: int = 0,
         dropout: float = 0.5,
         neck: bool = False,
@@ -103,19 +110,23 @@ class ReliableSoftLabels(HeadModule):
         learning_rate: float = 1e-3,
         weight_decay: float = 0.0,
         warmup_epochs: int = 0,
-        milestones: tuple[int, ...] = (),
+        milestones: Sequence[int] = (),
         weights: str | Path | None = "IMAGENET1K_V1",
         **kwargs: Any,
     ) -> None:
         if num_clusters is not None:
             require("num_clusters", num_clusters, 1)
-        if clusters_per_camera is not None:
-            require("clusters_per_camera", clusters_per_camera, 1)
+        given = clusters_per_camera
+        for count in (given,) if isinstance(given, int | None) else given:
+            if count is not None:
+                require("clusters_per_camera", count, 1)
         require("threshold", threshold, -1, 1)
         require_positive("label_temperature", label_temperature)
         require_one_of("center", center, get_args(Center))
         require_one_of("select", select, get_args(Selection))
         require("epochs_per_round", epochs_per_round, 1)
+        require("restarts", restarts, 1)
+        require("iterations", iterations, 1)
         super().__init__(
             dropout=dropout,
             neck=neck,
@@ -139,8 +150,31 @@ class ReliableSoftLabels(HeadModule):
         self.normalize_cameras = normalize_cameras
         self.epochs_per_round = epochs_per_round
         self.restart = restart
+        self.restarts = restarts
+        self.iterations = iterations
         self.seed = seed
         self.source: SourceWeights | None = None
+
+    def check_fit(self, datamodule: Any, trainer: pl.Trainer) -> None:
+        """Check that there is a number of clusters for each camera, too."""
+        super().check_fit(datamodule, trainer)
+        if not isinstance(self.clusters_per_camera, int | None):
+            cameras = int(datamodule.train_cameras.max()) + 1
+            if len(self.clusters_per_camera) != cameras:
+                raise InputError(
+                    f"clusters_per_camera has {len(self.clusters_per_camera)} numbers, and the "
+                    f"training images are from {cameras} cameras: give one for each, one number "
+                    "for all, or null"
+                )
+
+    def label_features(self, images: Tensor) -> Tensor:
+        """Features that labels are made from: pooled and not normalised, as PUL's k-means has them.
+
+        Where a clusterer stands in for k-means they are the embeddings.
+        """
+        if self.clusterer is not None:
+            return self.embed(images)
+        return self.network.project(self.network.features(images))
 
     def head_size_of(self, datamodule: Any) -> int:
         """The number of clusters."""
@@ -190,6 +224,8 @@ class ReliableSoftLabels(HeadModule):
                 self.center,
                 self.select,
                 self.clusterer,
+                self.restarts,
+                self.iterations,
             )
         except NothingSelectedError as nothing:
             if self.labels is None:

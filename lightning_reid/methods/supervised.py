@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lightning_reid.datamodules.base import Supervision
-from lightning_reid.errors import InputError, require
+from lightning_reid.errors import InputError, require, require_one_of
 from lightning_reid.labels import PseudoLabels
 from lightning_reid.losses import batch_hard_triplet_loss
 from lightning_reid.methods.base import Batch
@@ -26,7 +26,9 @@ class Supervised(HeadModule):
     Args:
         label_smoothing: of the cross-entropy; 0.1 in the paper.
         margin: of the triplets, in the Euclidean distance of pooled features; 0.3 in the paper.
-        triplet_weight: of the triplet loss; 1 in the paper.
+        triplet_weight: of the triplet loss; 1 in the paper, 0 leaves it out.
+        sampling: ``"groups"``, some images of each person in a batch, or ``"images"``, all images
+            in random order, as for PUL's source model.
         kwargs: see :class:`~lightning_reid.ReIDModule`.
 
     Raises:
@@ -50,12 +52,15 @@ class Supervised(HeadModule):
         label_smoothing: float = 0.1,
         margin: float = 0.3,
         triplet_weight: float = 1.0,
+        sampling: Literal["groups", "images"] = "groups",
         **kwargs: Any,
     ) -> None:
         require("label_smoothing", label_smoothing, 0, 1)
         require("margin", margin, 0)
         require("triplet_weight", triplet_weight, 0)
+        require_one_of("sampling", sampling, ("groups", "images"))
         super().__init__(**kwargs)
+        self.sampling = sampling
         self.label_smoothing = label_smoothing
         self.margin = margin
         self.triplet_weight = triplet_weight
@@ -74,7 +79,7 @@ class Supervised(HeadModule):
         """The identities."""
         if known is None:
             raise InputError("Supervised needs the identities of the training images")
-        return PseudoLabels(known)
+        return PseudoLabels(known, sampling=self.sampling)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Both losses on the batch of all ranks."""
@@ -84,9 +89,11 @@ class Supervised(HeadModule):
         identities = labels.hard[index]
         with torch.autocast(pooled.device.type, enabled=False):
             logits = self.current_head()(projected)
-            classification = cross_entropy(logits, identities, label_smoothing=self.label_smoothing)
-            triplets = batch_hard_triplet_loss(pooled, identities, margin=self.margin)
-        loss: Tensor = classification + self.triplet_weight * triplets
-        self.log_dict({"train/loss_identities": classification, "train/loss_triplets": triplets})
+            loss = cross_entropy(logits, identities, label_smoothing=self.label_smoothing)
+            self.log("train/loss_identities", loss)
+            if self.triplet_weight:
+                triplets = batch_hard_triplet_loss(pooled, identities, margin=self.margin)
+                self.log("train/loss_triplets", triplets)
+                loss = loss + self.triplet_weight * triplets
         self.log("train/loss", loss, prog_bar=True)
         return loss

@@ -24,6 +24,7 @@ def build_backbone(
     weights: str | Path | None,
     last_stride: Literal[1, 2] = 1,
     weights_size: tuple[int, int] | None = None,
+    stem_relu: bool = True,
 ) -> Backbone:
     """Build a backbone: a network without its classifier.
 
@@ -42,6 +43,7 @@ def build_backbone(
             they are.
         weights_size: Height and width in pixels of the images that ``weights`` were trained on;
             needed only where a vision transformer's file does not tell, see `load_weights`.
+        stem_relu: False leaves out the ReLU after a ResNet's first convolution, as CAP's code does.
 
     Returns:
         A module that maps images (B, 3, H, W) to features (B, C, h, w) or (B, C); its
@@ -52,7 +54,8 @@ def build_backbone(
         MissingPackageError: timm or safetensors is needed and not installed.
         DownloadError: Published weights could not be downloaded.
         InputError: Unknown backbone, unfit weights, an argument of another type, a last stride
-            other than 1 or 2, or a module whose number of channels cannot be found.
+            other than 1 or 2, a module whose number of channels cannot be found, or
+            ``stem_relu=False`` for a network that is no ResNet of torchvision's.
 
     Example:
         >>> images = torch.rand(1, 3, 64, 32)
@@ -84,7 +87,11 @@ def build_backbone(
     if weights is not None:
         load_weights(trunk, weights, name, weights_size)
     if isinstance(backbone, nn.Module):
+        if not stem_relu:
+            _remove_stem_relu(trunk, name)
         return _own_backbone(trunk)
+    if not stem_relu:
+        _remove_stem_relu(trunk, name)
     image_size, features = find_image_size(trunk)
     if last_stride == 1 and not remove_last_stride(trunk, image_size):
         _logger.info("%s has no last stride that could be set to 1", name)
@@ -95,6 +102,13 @@ def _build_trunk(name: str) -> nn.Module:
     if name.startswith(TIMM_PREFIX):
         return build_timm_trunk(name)
     return build_torchvision_trunk(name)
+
+
+def _remove_stem_relu(trunk: nn.Module, name: str) -> None:
+    children = dict(trunk.named_children())
+    if not isinstance(children.get("relu"), nn.ReLU) or "maxpool" not in children:
+        raise InputError(f"stem_relu=false is for ResNets of torchvision, not for {name}")
+    trunk.relu = nn.Identity()
 
 
 def _own_backbone(network: nn.Module) -> Backbone:

@@ -33,6 +33,7 @@ class EmbeddingNetwork(UnwrappedNames):
         samples_per_bn_group: Images that batch norm sees in training, see `GroupBatchNorm`; None
             for the batch of a device, as usual.
         weights_size: See `build_backbone`.
+        stem_relu: See `build_backbone`.
 
     Attributes:
         embedding_dim: Length of the embeddings, the number of channels of the backbone.
@@ -57,11 +58,12 @@ class EmbeddingNetwork(UnwrappedNames):
         neck: bool = True,
         samples_per_bn_group: int | None = None,
         weights_size: tuple[int, int] | None = None,
+        stem_relu: bool = True,
     ) -> None:
         super().__init__()
         self.pool = build_pool(pooling)
         self.dropout = nn.Dropout(dropout)
-        self.backbone = build_backbone(backbone, weights, last_stride, weights_size)
+        self.backbone = build_backbone(backbone, weights, last_stride, weights_size, stem_relu)
         if self.backbone.returns_maps is False:
             self._require_no_pooling()
         self.embedding_dim = self.backbone.num_features

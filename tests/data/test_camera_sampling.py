@@ -27,11 +27,23 @@ def sampler(groups, cameras, sampling="cameras", per_batch=3, images=4, batches=
     return made
 
 
-def rows_of(made):
-    return np.array(list(made)).reshape(-1, made.images_per_group)
+def rows_of(made, groups=None):
+    """Images of each group, as drawn: K of them, or the only one; the last of a pass may be cut."""
+    groups = GROUPS if groups is None else groups
+    images, per_batch = made.images_per_group, made.batch_size
+    sizes = Counter(groups.tolist())
+    length = sum(1 if n == 1 else images for group, n in sizes.items() if group >= 0)
+    one_pass = length - length % per_batch or length
+    rows, drawn = [], [int(image) for image in made]
+    for start in range(0, len(drawn), one_pass):
+        stream = iter(drawn[start : start + one_pass])
+        for anchor in stream:
+            more = 0 if sizes[int(groups[anchor])] == 1 else images - 1
+            rows.append([anchor, *islice(stream, more)])
+    return rows
 
 
-def require_camera_rule(row, groups, cameras):
+def require_camera_rule(row, images, groups, cameras):
     """One row of a batch, by the rules: an anchor, then images of other cameras if there are any.
 
     A literal restatement that knows nothing of how they are drawn.
@@ -42,9 +54,9 @@ def require_camera_rule(row, groups, cameras):
     members = [i for i in range(len(groups)) if groups[i] == group]
     abroad = [i for i in members if cameras[i] != cameras[anchor]]
     at_home = [i for i in members if i != anchor]
-    pool = abroad or at_home or [anchor]  # a single image can only be repeated
+    pool = abroad or at_home
     assert set(others) <= set(pool)
-    if len(pool) >= len(others):
+    if len(pool) >= images - 1:
         assert len(set(others)) == len(others), "drawn twice although there are enough"
 
 
@@ -52,19 +64,24 @@ def require_camera_rule(row, groups, cameras):
 def test_every_row_follows_the_rule(case):
     groups, cameras = labelled(case)
     images = 1 + case % 6
-    rows = rows_of(sampler(groups, cameras, images=images, seed=case))
-    assert rows.shape == (18, images)
-    for row in rows.tolist():
-        require_camera_rule(row, groups.tolist(), cameras.tolist())
+    made = sampler(groups, cameras, images=images, seed=case)
+    rows = rows_of(made, groups)
+    assert sum(map(len, rows)) == len(made) == 18 * images
+    for row in rows:
+        require_camera_rule(row, images, groups.tolist(), cameras.tolist())
 
 
 @CASES
 def test_no_group_twice_in_a_batch_where_there_are_enough(case):
     groups, cameras = labelled(case)
     made = sampler(groups, cameras, seed=case)
-    drawn = groups.numpy()[rows_of(made)[:, 0]].reshape(made.num_batches, -1)
-    if len(set(groups[groups >= 0].tolist())) >= 3:
-        assert all(len(set(batch)) == 3 for batch in drawn.tolist())
+    sizes = Counter(groups[groups >= 0].tolist())
+    if sum(min(size, 4) if size == 1 else 4 for size in sizes.values()) < made.batch_size:
+        return
+    for batch in np.array(list(made)).reshape(made.num_batches, -1):
+        drawn = groups.numpy()[batch]
+        changes = 1 + int((drawn[1:] != drawn[:-1]).sum())
+        assert changes == len(set(drawn.tolist()))  # the images of a group come together, once
 
 
 @CASES
@@ -103,39 +120,42 @@ def test_a_draw_depends_on_seed_and_epoch_alone(sampling):
 
 def test_anchors_and_partners_are_drawn_evenly():
     rows = rows_of(sampler(GROUPS, CAMERAS, per_batch=4, batches=600))
-    anchors = Counter(rows[:, 0].tolist())
+    anchors = Counter(row[0] for row in rows)
     assert set(anchors) == set((GROUPS >= 0).nonzero()[:, 0].tolist())
     of_first = [anchors[i] for i in range(10)]
-    assert sum(of_first) == 600  # every group comes in every batch
     assert min(of_first) > 30
+    assert max(of_first) < 3 * min(of_first)
     # anchor 5 is of camera 2: its partners are all images of the cameras 0 and 1, equally often
-    partners = Counter(rows[rows[:, 0] == 5, 1:].ravel().tolist())
+    partners = Counter(image for row in rows if row[0] == 5 for image in row[1:])
     assert set(partners) == {0, 1, 2, 3, 4, 9}
     assert max(partners.values()) < 3 * min(partners.values())
 
 
 def test_a_group_of_one_camera_draws_others_of_it():
     rows = rows_of(sampler(GROUPS, CAMERAS, per_batch=4, batches=50))
-    own = rows[GROUPS.numpy()[rows[:, 0]] == 7]
-    assert len(own) == 50
-    assert all(len(set(row)) == 4 for row in own.tolist())  # five images, four of them
+    own = [row for row in rows if GROUPS[row[0]] == 7 and len(row) == 4]
+    assert len(own) > 40
+    assert all(len(set(row)) == 4 for row in own)  # five images, four of them
 
 
-def test_a_lone_image_fills_its_row():
-    rows = rows_of(sampler(GROUPS, CAMERAS, per_batch=4, batches=5))
-    assert [row for row in rows.tolist() if 15 in row] == [[15] * 4] * 5
+def test_a_lone_image_comes_once_a_pass():
+    """Not once for each place of a group: it would make up a fifth of what CALR's stage 1 sees."""
+    made = sampler(GROUPS, CAMERAS, per_batch=1, batches=3 * 30)  # 13 images a pass: 12 of them
+    drawn = list(made)
+    assert max(Counter(drawn[i : i + 12])[15] for i in range(0, len(drawn), 12)) == 1
+    assert drawn.count(15) > 20
 
 
 def test_one_image_of_another_camera_is_repeated_rather_than_one_at_home():
     # group 12: five images of camera 0 and one of camera 2
     rows = rows_of(sampler(GROUPS, CAMERAS, per_batch=4, batches=80))
-    abroad = [row for row in rows.tolist() if 20 <= row[0] < 25]
+    abroad = [row for row in rows if 20 <= row[0] < 25]
     assert abroad
-    assert all(row[1:] == [25] * 3 for row in abroad)
+    assert all(set(row[1:]) <= {25} for row in abroad)
 
 
 def test_drawing_by_cameras_needs_cameras():
-    with pytest.raises(ValueError, match="needs the cameras"):
+    with pytest.raises(ValueError, match="needs cameras"):
         sampler(GROUPS, None)
 
 
