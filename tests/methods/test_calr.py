@@ -210,7 +210,7 @@ def test_local_labels_are_written_and_read(whole, persons, tmp_path):
     again, _ = fitted(persons, tmp_path, 2, local_labels=str(file))
     assert torch.equal(again.local_labels, model.local_labels)
     assert again.phase(0) == (None, 0)
-    assert all(set(drawn) == {0, 1, 2} for drawn in again.drawn)
+    assert all(len(set(drawn)) > 1 for drawn in again.drawn)  # cameras are mixed
     assert again.local_epochs == 0
     # the network and the local labels are those that stage 2 began with, and so are its labels
     assert torch.equal(again.made[0].hard, model.made[6].hard)

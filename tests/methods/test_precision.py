@@ -35,10 +35,10 @@ def test_bfloat16_keeps_memory_and_labels_in_float32(method, persons, tmp_path):
     seen = []
 
     class Watched(method):
-        def embed(self, images):
-            embeddings = super().embed(images)
-            seen.append(embeddings.dtype)
-            return embeddings
+        def label_features(self, images):
+            features = super().label_features(images)
+            seen.append(features.dtype)
+            return features
 
         def label(self, features, *rest, **kwargs):
             assert features.dtype == torch.float32

@@ -13,7 +13,7 @@ from lightning_reid.clustering import KMeansClusterer
 from lightning_reid.errors import InputError
 
 # with a network that has seen nothing, images of one camera are much alike
-SOME = {"threshold": 0.9, "num_clusters": 5, "clusters_per_camera": 3}
+SOME = {"threshold": 0.98, "num_clusters": 5, "clusters_per_camera": 3}
 
 
 class Kept(ReliableSoftLabels):
