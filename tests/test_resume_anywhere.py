@@ -445,3 +445,36 @@ def test_modules_and_data_of_others(persons, tmp_path):
     assert len(whole[0]) == 9
     for file in saver.saved:
         assert_resumed(fit(checkpoint=file), whole, file)
+
+
+class SomeLeftOut(KMeansClusterer):
+    """k-means that makes outliers of as many images as the features tell, which epochs change."""
+
+    def cluster(self, features, cameras, neighbors):
+        labels, statistics = super().cluster(features, cameras, neighbors)
+        left_out = int(features.double().abs().sum() * 1000) % 5 * 12
+        labels[:left_out] = -1
+        return labels, statistics
+
+
+@pytest.mark.parametrize(
+    ("cls", "settings", "data"),
+    [
+        (CALR, {"local_batches_per_epoch": 3}, {}),
+        (CAP, {"clusterer": SomeLeftOut(num_clusters=5)}, {"batches_per_epoch": "clustered"}),
+    ],
+)
+def test_epochs_that_differ_in_length(cls, settings, data, persons, tmp_path, monkeypatch):
+    for name, value in settings.items():
+        monkeypatch.setitem(SETTINGS, name, value)
+    saver = SaveAt(tmp_path, "on_train_batch_end", "on_train_epoch_end")
+    epochs = 5
+    whole = run(cls, persons, tmp_path, saver, data=data, epochs=epochs)
+    lengths = [sum(epoch == e for epoch, _ in whole[0]) for e in range(epochs)]
+    if cls is CALR:
+        assert lengths == [3, 3, 3, BATCHES, BATCHES]
+    else:
+        assert len(set(lengths)) > 1
+    for file in saver.saved[::3]:
+        resumed = run(cls, persons, tmp_path, checkpoint=file, data=data, epochs=epochs)
+        assert_resumed(resumed, whole, file)
