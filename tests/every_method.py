@@ -2,6 +2,8 @@
 
 import inspect
 
+import pytest
+
 import lightning_reid
 from lightning_reid import ReIDModule
 
@@ -9,6 +11,11 @@ METHODS = [
     value
     for value in vars(lightning_reid).values()
     if inspect.isclass(value) and issubclass(value, ReIDModule) and not inspect.isabstract(value)
+]
+# for tests that take long: the two that have most to keep, the others with -m slow
+FIRST = [
+    pytest.param(cls, marks=() if cls.__name__ in ("CALR", "O2CAP") else pytest.mark.slow)
+    for cls in METHODS
 ]
 
 

@@ -82,8 +82,12 @@ def whole(persons, tmp_path_factory):
     return get
 
 
+# the two that have most to keep in every run of the tests, the others with -m slow
+MARKS = {"CALR": pytest.mark.all_pictures, "O2CAP": ()}
+
+
 @pytest.mark.parametrize(
-    "name", [pytest.param(NAMES[0], marks=pytest.mark.all_pictures), *NAMES[1:]]
+    "name", [pytest.param(name, marks=MARKS.get(name, pytest.mark.slow)) for name in NAMES]
 )
 def test_a_killed_run_ends_as_an_uninterrupted_one(name, whole, persons, tmp_path):
     expected, seconds = whole(name)

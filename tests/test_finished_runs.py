@@ -35,8 +35,11 @@ def killed_and_ended(root, folder, epochs, *options):
     [
         ["--trainer.callbacks+=EMAWeightAveraging", "--trainer.callbacks.decay=0.5"],
         ["--trainer.max_steps=6", "--trainer.max_epochs=9"],
-        ["--trainer.callbacks+=LearningRateMonitor"],
-        ["--trainer.callbacks+=TQDMProgressBar", "--trainer.enable_progress_bar=true"],
+        pytest.param(["--trainer.callbacks+=LearningRateMonitor"], marks=pytest.mark.slow),
+        pytest.param(
+            ["--trainer.callbacks+=TQDMProgressBar", "--trainer.enable_progress_bar=true"],
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["weight averaging", "steps", "rates", "bar"],
 )

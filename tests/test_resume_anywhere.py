@@ -381,7 +381,7 @@ class SetupAgain(pl.Callback):
             pl_module.train()
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("how", ["fit", "test", None, "validate", "module"])
 def test_the_data_may_be_set_up_again_while_a_run_trains(how, workers, persons, tmp_path):
     data = {"num_workers": workers}

@@ -35,10 +35,10 @@ def untrained(backbone, size=(64, 32), **settings):
 @pytest.mark.parametrize(
     ("backbone", "settings"),
     [
-        ("shufflenet_v2_x0_5", {}),
+        pytest.param("shufflenet_v2_x0_5", {}, marks=pytest.mark.slow),
         ("mobilenet_v2", {"pooling": "gem"}),
         ("resnet18_ibn_a", {"samples_per_bn_group": 4}),
-        ("resnet50", {"pooling": "gem", "neck": False}),
+        pytest.param("resnet50", {"pooling": "gem", "neck": False}, marks=pytest.mark.slow),
     ],
 )
 def test_it_computes_what_the_network_does(tmp_path, backbone, settings):
