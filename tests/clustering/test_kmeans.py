@@ -61,6 +61,20 @@ def test_a_better_start_than_random_rows():
     assert inertia(rows, labels) < 0.95 * inertia(rows, random.assign(rows)[1])
 
 
+def test_the_best_of_several_starts_holds():
+    points = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
+
+    def spread(**options):
+        labels, centers = kmeans(points, 20, **options)
+        return float(((points - centers[labels]) ** 2).sum())
+
+    once = [spread(seed=seed, restarts=1) for seed in range(5)]
+    assert spread(seed=0, restarts=1) == once[0]
+    best = [spread(seed=seed, restarts=10) for seed in range(5)]
+    assert all(several <= one for several, one in zip(best, once, strict=True))
+    assert sum(best) < sum(once)
+
+
 def test_same_seed_same_result_of_the_kind_that_came_in():
     rows, _ = clustered(noise=1.2)
     before = rows.copy()

@@ -398,6 +398,24 @@ def test_the_weight_of_the_discriminator(persons, tmp_path):
         assert logged["train/loss"] == pytest.approx(total, rel=1e-5)
 
 
+def test_batch_norm_of_the_discriminator_sees_as_many_images_as_that_of_the_network():
+    model = calr(samples_per_bn_group=4)
+    head = model.make_head(3).train()
+    plain = CameraDiscriminator(model.network.embedding_dim, 3).train()
+    plain.load_state_dict(head.state_dict())
+    for part in (head, plain):
+        part.layers[3].p = 0.0  # dropout
+    embeddings = torch.randn(12, model.network.embedding_dim)
+    groups = [plain(group) for group in embeddings.split(4)]
+    torch.testing.assert_close(head(embeddings), torch.cat(groups))
+
+
+def test_stage_1_draws_as_stage_2(whole):
+    model, *_ = whole
+    of_stage_1 = [made for epoch, made in model.made.items() if epoch < 6]
+    assert {(made.sampling, made.images_per_group) for made in of_stage_1} == {("cameras", 4)}
+
+
 def test_clusters_are_weighed_later(whole, cameras):
     model, *_ = whole
     for epoch, made in model.made.items():

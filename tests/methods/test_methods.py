@@ -4,7 +4,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from every_method import METHODS, options_of
-from small_methods import make, one_line_error
+from small_methods import Log, make, market, one_line_error, train
 
 from lightning_reid import (
     CALR,
@@ -443,3 +443,12 @@ def test_a_head_is_drawn_on_the_cpu_whatever_the_default_device(cls):
         assert torch.equal(torch.get_rng_state(), before)
     assert heads[0].keys() == heads[1].keys()
     assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])
+
+
+def test_the_loss_within_cameras_can_be_added_to_o2cap(persons, tmp_path):
+    log = Log()
+    train(make(O2CAP, intra_weight=0.5), market(persons), tmp_path, 1, log)
+    (logged,) = log.epochs
+    parts = logged["train/loss_offline"] + logged["train/loss_online"]
+    expected = parts + 0.5 * logged["train/loss_intra"]
+    assert logged["train/loss"] == pytest.approx(expected, rel=1e-5)

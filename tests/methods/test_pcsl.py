@@ -258,3 +258,27 @@ def test_persons_keep_their_rows_when_a_run_goes_on_with_another_seed(persons, t
 def test_a_run_too_short_for_soft_labels_says_so(persons, tmp_path):
     with pytest.warns(UserWarning, match="soft labels begin with epoch 5"):
         train(make(PCSL, soft_epoch=5), market(persons), tmp_path, 1)
+
+
+def test_batches_hold_persons_that_resemble_each_other(persons, tmp_path):
+    """More images than in random batches meet one that their soft label relates them to."""
+    met = {}
+    for partners in (True, False):
+
+        class Watch(pl.Callback):
+            def __init__(self):
+                self.shares = []
+
+            def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+                labels = pl_module.current_labels()
+                if labels.soft is not None:
+                    soft = labels.soft.to_dense()[batch["index"]]
+                    related = soft[:, labels.hard[batch["index"]]] > 0
+                    self.shares.append(related.any(1).float().mean())
+
+        watch = Watch()
+        model, _ = fitted(persons, tmp_path, 6, watch, partners=partners)
+        assert model.labels.sampling == ("partners" if partners else "groups")
+        met[partners] = torch.stack(watch.shares).mean()
+    assert met[True] > 0.75
+    assert met[True] > met[False] + 0.1

@@ -254,3 +254,34 @@ def test_a_run_starts_from_the_backbone_of_a_supervised_one(persons, tmp_path):
         assert torch.equal(started[name], written[f"network.{name}"]), name
     learnt = state_of(done.model.network)
     assert not same_state(learnt, started)
+
+
+def test_kmeans_sees_pooled_features_as_they_are(persons, tmp_path):
+    seen = []
+
+    class Watched(ReliableSoftLabels):
+        def label(self, features, *rest, **kwargs):
+            seen.append(features)
+            return super().label(features, *rest, **kwargs)
+
+    model = make(Watched, **SOME)
+    images = torch.rand(4, 3, 32, 16)
+    model.eval()
+    assert torch.equal(model.label_features(images), model.network.features(images))
+    train(model, market(persons), tmp_path, 1)
+    lengths = seen[0].norm(dim=1)
+    assert lengths.std() > 1e-3
+    with_clusterer = make(ReliableSoftLabels, clusterer=KMeansClusterer(5)).eval()
+    torch.testing.assert_close(with_clusterer.label_features(images).norm(dim=1), torch.ones(4))
+
+
+def test_a_number_of_clusters_for_each_camera(persons, tmp_path, monkeypatch):
+    model, _ = fitted(persons, tmp_path, 1, clusters_per_camera=[2, 3, 4])
+    assert model.clusters_per_camera == [2, 3, 4]
+    with pytest.raises(InputError, match="clusters_per_camera has 2 numbers, .*from 3 cameras"):
+        fitted(persons, tmp_path, 1, clusters_per_camera=[2, 3])
+    with pytest.raises(InputError, match="clusters_per_camera"):
+        make(ReliableSoftLabels, clusters_per_camera=[2, 0, 3])
+    options = ["--model=ReliableSoftLabels", "--model.clusters_per_camera=[2,3]"]
+    message = one_line_error(monkeypatch, persons, tmp_path / "run", *options, "--evaluate=false")
+    assert "give one for each" in message

@@ -167,3 +167,15 @@ def test_identities_have_to_be_known(persons, tmp_path, monkeypatch):
     assert "have no identities, which this method needs" in message
     with pytest.raises(InputError, match="Supervised needs the identities"):
         make(Supervised).label(torch.eye(2), torch.zeros(2), epoch=0)
+
+
+def test_without_triplets_and_groups_it_is_plain_classification(persons, tmp_path):
+    log = Log()
+    model = make(Supervised, sampling="images", triplet_weight=0.0, label_smoothing=0.0)
+    train(model, market(persons), tmp_path, 1, log)
+    assert model.labels.sampling == "images"
+    (logged,) = log.epochs
+    assert "train/loss_triplets" not in logged
+    assert logged["train/loss"] == logged["train/loss_identities"]
+    with pytest.raises(InputError, match="sampling"):
+        make(Supervised, sampling="cameras")

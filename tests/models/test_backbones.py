@@ -294,3 +294,23 @@ def test_pooling_needs_maps():
     with pytest.raises(InputError, match="leave pooling out"):
         network(torch.rand(2, 3, 8, 8))
     assert EmbeddingNetwork(Pooled(), None)(torch.rand(2, 3, 8, 8)).shape == (2, 3)
+
+
+def test_a_resnet_without_the_relu_of_its_stem():
+    torch.manual_seed(0)
+    with_relu = build_backbone("resnet18", weights=None).eval()
+    without = build_backbone("resnet18", weights=None, stem_relu=False).eval()
+    without.load_state_dict(with_relu.state_dict())
+    images = torch.randn(2, 3, 64, 32)
+    trunk = without.trunk
+    maps = trunk.maxpool(trunk.bn1(trunk.conv1(images)))
+    assert (maps < 0).any()
+    expected = trunk.layer4(trunk.layer3(trunk.layer2(trunk.layer1(maps))))
+    torch.testing.assert_close(without(images), expected)
+    assert not torch.allclose(with_relu(images), expected)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "vit_b_16"])
+def test_only_resnets_have_a_stem_with_a_relu(name):
+    with pytest.raises(InputError, match=f"stem_relu=false is for ResNets .*{name}"):
+        build_backbone(name, weights=None, stem_relu=False)
