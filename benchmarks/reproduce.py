@@ -1,8 +1,8 @@
 r"""Published schedules run on the real sets: published against obtained numbers.
 
     python benchmarks/reproduce.py  # lists what would be run
-    python benchmarks/reproduce.py --root market1501=/data/market1501 --root msmt17=/data/MSMT17_V1 \
-        --json reproduced.json
+    python benchmarks/reproduce.py --root market1501=/data/market1501 \
+        --root msmt17=/data/MSMT17_V1 --json reproduced.json
     python benchmarks/reproduce.py --only market1501/o2cap --root market1501=/data/market1501
 
 Runs every schedule of ``configs/published`` whose data is there, or those of ``--only``, and tests
@@ -25,7 +25,6 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 import yaml
 from measurement import environment, report
 
@@ -105,7 +104,7 @@ def main() -> None:
         content = {"dry": arguments.dry, "rows": records, "environment": environment()}
         part.write_text(json.dumps(content, indent=1, default=str) + "\n")
         part.replace(file)
-    columns = ("schedule", "mAP", "published mAP", "rank1", "published rank1", "hours", "GiB")
+    columns = ("schedule", "mAP", "published mAP", "rank1", "published rank1", "hours")
     rows = [[record.get(column) for column in columns] for record in records]
     report("Published against obtained, %", columns, rows)
 
@@ -169,7 +168,6 @@ def run(
         **obtained,
         **{f"published {name}": value for name, value in schedule.published.items()},
         "hours": (time.perf_counter() - begun) / 3600,
-        "GiB": torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else None,
         "options": arguments.option,
     }
 
