@@ -31,12 +31,17 @@ from measurement import environment, report
 PUBLISHED = Path(__file__).resolve().parents[1] / "configs" / "published"
 _TARGET = re.compile(r"# aims at (?:mAP (?P<mAP>\d+\.\d+), )?rank-1 (?P<rank1>\d+\.\d+)")
 _SOURCE = re.compile(r"runs/pul_source_on_(\w+)/")
-# every stage, in small sets with few people in each camera
+# every stage is reached, and clusterers find something in small sets and untrained features
+_DENSITY = ["clusterer.eps=0.9", "clusterer.k1=8", "clusterer.k2=2", "clusterer.min_samples=2"]
+_INFOMAP = ["clusterer.k=5", "clusterer.min_similarity=0.01", "clusterer.min_size=2"]
+_STAGES = ["local_epochs=1", "align_epochs=1", "weight_epoch=1", "local_batches_per_epoch=2"]
+_COUNTS = ["num_clusters=4", "clusters_per_camera=4", "threshold=0.5"]
 _DRY = {
-    "CALR": ["local_epochs=1", "align_epochs=1", "weight_epoch=1", "local_batches_per_epoch=2"],
-    "CAP": ["inter_camera_epoch=1"],
+    "CALR": [*_STAGES, *_INFOMAP],
+    "CAP": ["inter_camera_epoch=1", *_DENSITY],
+    "O2CAP": _DENSITY,
     "PCSL": ["soft_epoch=1"],
-    "ReliableSoftLabels": ["epochs_per_round=1", "num_clusters=4", "clusters_per_camera=4"],
+    "ReliableSoftLabels": ["epochs_per_round=1", *_COUNTS],
 }
 
 
@@ -151,11 +156,12 @@ def run(
         command = [sys.executable, "-m", "lightning_reid", "fit"]
         command += [f"--config={PUBLISHED / schedule.name}.yaml", f"--run_dir={folder}"]
         command += [f"--data.root={roots[schedule.data]}"]
+        command += dry_options(schedule) if arguments.dry else []
+        command += arguments.option
         if schedule.source is not None:
             source = arguments.folder / schedule.source / "checkpoints" / "last.ckpt"
             command += [f"--model.weights={source.resolve()}"]
-        command += dry_options(schedule) if arguments.dry else []
-        command += arguments.option + (["--ckpt_path=last"] if last.is_file() else [])
+        command += ["--ckpt_path=last"] if last.is_file() else []
         print("+", " ".join(command), flush=True)
         if code := subprocess.run(command).returncode:
             sys.exit(f"{schedule.name} ended with {code}; start the same again to go on with it")
