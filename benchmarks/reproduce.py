@@ -8,9 +8,11 @@ r"""Published schedules run on the real sets: published against obtained numbers
 Runs every schedule of ``configs/published`` whose data is there, or those of ``--only``, and tests
 it. A schedule that starts from a source model has that trained first, and needs its data too. What
 is in the JSON file already is not run again, and a run that was interrupted goes on from its last
-checkpoint: start the same command again. ``--dry`` takes two batches an epoch and as few epochs as
-reach every stage, to see that everything is in place; the numbers mean nothing then. Further
-options are those of the command line, such as ``--option=--trainer.precision=bf16-mixed``.
+checkpoint: start the same command again. The hours are those since a run was last started.
+
+``--dry`` takes two batches an epoch and as few epochs as reach every stage, to see that everything
+is in place; the numbers mean nothing then, and lie in a folder of their own. ``--option`` hands on
+an option of the command line, such as ``--option=--trainer.precision=bf16-mixed``.
 """
 
 from __future__ import annotations
@@ -92,8 +94,13 @@ def main() -> None:
     if not roots:
         listed(wanted)
         return
+    if arguments.dry:
+        arguments.folder /= "dry"
     file = arguments.json or arguments.folder / "reproduced.json"
-    records: list[dict[str, Any]] = json.loads(file.read_text())["rows"] if file.is_file() else []
+    before = json.loads(file.read_text()) if file.is_file() else {"dry": arguments.dry, "rows": []}
+    if before["dry"] != arguments.dry:
+        parser.error(f"{file} holds {'dry' if before['dry'] else 'real'} runs: name another --json")
+    records: list[dict[str, Any]] = before["rows"]
     for schedule in wanted:
         lacking = {schedule.data, *(s.partition("/")[0] for s in [schedule.source] if s)} - {*roots}
         if lacking:

@@ -55,6 +55,9 @@ def test_a_schedule_runs_dry(persons, tmp_path):
     assert row["schedule"] == name
     assert 0 < row["mAP"] <= 100
     assert (row["published mAP"], row["published rank1"]) == (79.2, 91.4)
+    real = run(*[a for a in arguments if a != "--dry"], cwd=tmp_path)  # is not taken for done
+    assert real.returncode == 2
+    assert "made.json holds dry runs" in real.stderr
     again = run(*arguments, cwd=tmp_path)  # nothing is run twice
     assert again.returncode == 0
     assert "+ " not in again.stdout

@@ -116,10 +116,10 @@ class ReliableSoftLabels(HeadModule):
     ) -> None:
         if num_clusters is not None:
             require("num_clusters", num_clusters, 1)
-        given = clusters_per_camera
-        for count in (given,) if isinstance(given, int | None) else given:
-            if count is not None:
-                require("clusters_per_camera", count, 1)
+        counts = clusters_per_camera
+        if counts is not None:
+            smallest = counts if isinstance(counts, int) else min(counts, default=0)
+            require("clusters_per_camera", smallest, 1)
         require("threshold", threshold, -1, 1)
         require_positive("label_temperature", label_temperature)
         require_one_of("center", center, get_args(Center))

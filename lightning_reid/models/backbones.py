@@ -86,12 +86,10 @@ def build_backbone(
         trunk, name = _build_trunk(backbone), backbone
     if weights is not None:
         load_weights(trunk, weights, name, weights_size)
-    if isinstance(backbone, nn.Module):
-        if not stem_relu:
-            _remove_stem_relu(trunk, name)
-        return _own_backbone(trunk)
     if not stem_relu:
         _remove_stem_relu(trunk, name)
+    if isinstance(backbone, nn.Module):
+        return _own_backbone(trunk)
     image_size, features = find_image_size(trunk)
     if last_stride == 1 and not remove_last_stride(trunk, image_size):
         _logger.info("%s has no last stride that could be set to 1", name)

@@ -31,7 +31,7 @@ def drawn_groups(made):
 
 
 def test_each_group_is_followed_by_one_that_resembles_it():
-    # a pass: seven pairs of images (5 has no partner), of which six fill whole batches of two
+    # a pass: four groups and three partners (5 has none), two images of each
     made = sampler(batch_size=2, batches=7 * 300)
     groups = drawn_groups(made)
     partners = Counter()
